@@ -1,0 +1,59 @@
+//! What the trap stubs call, and how a kernel entry ends.
+
+use crate::VirtAddr;
+use core::ptr::NonNull;
+
+/// How a kernel entry ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next<C> {
+    /// Run the user program whose state is here. If it is the one that made the system call, and its context is not
+    /// marked full, the stub takes the short way back.
+    Run(NonNull<C>),
+    /// Nothing to run: wait for an interrupt, then call [`Handler::interrupt`].
+    Idle,
+}
+
+/// Why a user program stopped without asking to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A load from unmapped or forbidden memory.
+    Read,
+    /// A store to unmapped or read-only memory.
+    Write,
+    /// An instruction fetch from unmapped or non-executable memory.
+    Execute,
+    /// An undefined or privileged instruction.
+    Instruction,
+    /// Misalignment, division by zero, floating-point trap and the like.
+    Arithmetic,
+    /// A breakpoint or single step.
+    Debug,
+    /// Anything else the ISA reports.
+    Other,
+}
+
+/// A user program's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What it tried.
+    pub kind: FaultKind,
+    /// The address it tried it on (for memory faults), else the program counter.
+    pub addr: VirtAddr,
+    /// The ISA's own words: x86 vector and error code, ARM `ESR_EL1`.
+    pub code: u64,
+}
+
+/// The CPU driver, as the trap stubs see it. `C` is the ISA's [`UserContext`](crate::UserContext).
+///
+/// The stub has saved the running program's state in the context that the last [`Next::Run`] named: all of it for
+/// [`fault`](Self::fault) and [`interrupt`](Self::interrupt), only what the calling convention preserves for
+/// [`syscall`](Self::syscall).
+pub trait Handler<C> {
+    /// A system call with its six words.
+    fn syscall(&mut self, words: [u64; 6]) -> Next<C>;
+    /// A fault in the running program.
+    fn fault(&mut self, fault: Fault) -> Next<C>;
+    /// One or more interrupts are pending; the handler asks [`Machine::next_interrupt`](crate::Machine::next_interrupt)
+    /// which. Also called after idling.
+    fn interrupt(&mut self) -> Next<C>;
+}

@@ -1,0 +1,183 @@
+//! What a new domain is told by whoever spawned it (for a core's first domain: the CPU driver), and where it finds the
+//! capabilities it starts with.
+
+use crate::{CPtr, CoreId};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+/// Slots of the CNode at index 0 that mean the same in every domain. An absent capability leaves its slot empty.
+pub mod slot {
+    use crate::CPtr;
+    /// The domain's own root CNode.
+    pub const ROOT: CPtr = CPtr(1);
+    /// Its root page table.
+    pub const VSPACE: CPtr = CPtr(2);
+    /// Its dispatcher.
+    pub const DISPATCHER: CPtr = CPtr(3);
+    /// The frame of its dispatcher page.
+    pub const PAGE: CPtr = CPtr(4);
+    /// The frame of its [`DomainInfo`](super::DomainInfo).
+    pub const INFO: CPtr = CPtr(5);
+    /// `Kernel`: for `init` and the monitor whole, for others with `CONSOLE` alone.
+    pub const KERNEL: CPtr = CPtr(6);
+    /// `Core`, all cores of the island.
+    pub const CORES: CPtr = CPtr(7);
+    /// `Irq`, all lines.
+    pub const IRQS: CPtr = CPtr(8);
+    /// `IoPort`, all ports.
+    pub const PORTS: CPtr = CPtr(9);
+    /// First slot that a spawner fills as it likes and lists in [`DomainInfo::caps`](super::DomainInfo::caps).
+    pub const FIRST_FREE: CPtr = CPtr(16);
+}
+
+/// Where a first domain's [`DispatcherPage`](crate::dispatcher::DispatcherPage) is mapped.
+pub const PAGE_VADDR: u64 = 0x7fff_ff00_0000;
+/// Where the [`DomainInfo`] is mapped, read-only.
+pub const INFO_VADDR: u64 = 0x7fff_ff00_1000;
+/// Top of the first stack; 64 KiB below it are mapped, the page below those is not.
+pub const STACK_TOP: u64 = 0x7fff_fe00_0000;
+/// Bytes of the first stack.
+pub const STACK_BYTES: u64 = 64 << 10;
+/// Where a domain's ELF file is loaded; it is position-independent.
+pub const IMAGE_VADDR: u64 = 0x40_0000;
+
+/// What a listed capability is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Purpose {
+    /// Unused entry.
+    None = 0,
+    /// RAM to spend; `detail` is the NUMA node, where known.
+    Ram = 1,
+    /// Device registers.
+    Device = 2,
+    /// The bundle, a frame.
+    Bundle = 3,
+    /// Firmware tables, a device frame (ACPI) or frame; `detail` is a [`firmware`](crate::boot::firmware) kind, base the table's address.
+    Firmware = 4,
+    /// A channel's frame; `detail` names the peer (see the spawner).
+    Channel = 5,
+    /// A window's frame; `detail` is the link.
+    Window = 6,
+    /// An endpoint of the spawner or of a peer; `detail` says which.
+    Endpoint = 7,
+}
+
+/// One capability a domain starts with.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ListedCap {
+    /// Where it is.
+    pub cptr: CPtr,
+    /// A [`Purpose`].
+    pub purpose: u32,
+    /// First byte (or line, or port) of the object.
+    pub base: u64,
+    /// Its length.
+    pub len: u64,
+    /// See [`Purpose`].
+    pub detail: u64,
+}
+
+/// Capabilities in a [`DomainInfo`].
+pub const MAX_CAPS: usize = 64;
+/// Bytes of argument text.
+pub const MAX_ARGS: usize = 1024;
+/// First word of a [`DomainInfo`]: "SKERINFO".
+pub const MAGIC: u64 = u64::from_le_bytes(*b"SKERINFO");
+
+/// One page, mapped read-only in the domain.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DomainInfo {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// The core it starts on.
+    pub core: CoreId,
+    /// Bytes used of `args`.
+    pub args_len: u32,
+    /// Ticks per second of the clock.
+    pub frequency: u64,
+    /// The ISA's word, as in [`CoreBoot::arch_word`](crate::boot::CoreBoot::arch_word).
+    pub arch_word: u64,
+    /// The core's name on its bus.
+    pub hw_id: u64,
+    /// The program's name, padded with zeros.
+    pub name: [u8; 32],
+    /// First CPtr the domain may use as it likes: all after it, in CNodes it attaches itself, and the rest of this one.
+    pub first_free: CPtr,
+    reserved: u32,
+    /// `key=value` words separated by spaces, UTF-8; for a core's first domain the island's command line.
+    pub args: [u8; MAX_ARGS],
+    /// The capabilities it starts with, besides the well-known ones.
+    pub caps: [ListedCap; MAX_CAPS],
+}
+
+const _: () = assert!(size_of::<DomainInfo>() <= 4096);
+
+impl DomainInfo {
+    /// An empty one for `core`.
+    pub fn new(core: CoreId) -> Self {
+        let mut info = Self::new_zeroed();
+        info.magic = MAGIC;
+        info.core = core;
+        info
+    }
+
+    /// The argument text; empty if it is not UTF-8.
+    pub fn args(&self) -> &str {
+        let bytes = self.args.get(..self.args_len as usize).unwrap_or(&[]);
+        core::str::from_utf8(bytes).unwrap_or("")
+    }
+
+    /// The value of `key` in the argument text.
+    pub fn arg<'a>(&'a self, key: &str) -> Option<&'a str> {
+        self.args().split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// Sets the argument text. Answers `false`, changing nothing, if it is longer than [`MAX_ARGS`].
+    #[must_use]
+    pub fn set_args(&mut self, text: &str) -> bool {
+        let Some(room) = self.args.get_mut(..text.len()) else { return false };
+        room.copy_from_slice(text.as_bytes());
+        self.args_len = text.len() as u32;
+        true
+    }
+
+    /// Lists a capability. Answers `false` if [`MAX_CAPS`] are listed.
+    #[must_use]
+    pub fn list(&mut self, purpose: Purpose, cptr: CPtr, base: u64, len: u64, detail: u64) -> bool {
+        match self.caps.iter_mut().find(|c| c.purpose == Purpose::None as u32) {
+            Some(entry) => {
+                *entry = ListedCap { cptr, purpose: purpose as u32, base, len, detail };
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The listed capabilities of one purpose.
+    pub fn caps_for(&self, purpose: Purpose) -> impl Iterator<Item = &ListedCap> {
+        self.caps.iter().filter(move |c| c.purpose == purpose as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skerry_hal::IslandId;
+
+    #[test]
+    fn args_and_caps_are_found_again() {
+        let mut info = DomainInfo::new(CoreId::new(IslandId(1), 2));
+        assert!(info.set_args("island=1 bound_ms=2000 links=16:0,17:2"));
+        assert_eq!(info.arg("bound_ms"), Some("2000"));
+        assert_eq!(info.arg("bound"), None);
+        assert!(!info.set_args(&"x".repeat(MAX_ARGS + 1)));
+        for n in 0..MAX_CAPS {
+            assert!(info.list(Purpose::Ram, CPtr(20 + n as u32), 0, 4096, 0));
+        }
+        assert!(!info.list(Purpose::Ram, CPtr(1), 0, 0, 0));
+        assert_eq!(info.caps_for(Purpose::Ram).count(), MAX_CAPS);
+        assert_eq!(info.caps_for(Purpose::Device).count(), 0);
+    }
+}

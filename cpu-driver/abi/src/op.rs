@@ -1,0 +1,119 @@
+//! Operations. A system call has six 64-bit words: word 0 names the capability (low half, a
+//! [`CPtr`](crate::CPtr)) and the operation (high half); words 1 to 5 are its arguments. It answers with a code (0, or
+//! an [`Error`](crate::Error)) and a value.
+//!
+//! | ISA | words in | code, value out |
+//! | --- | --- | --- |
+//! | x86-64 (`syscall`) | rdi, rsi, rdx, r10, r8, r9 | rax, rdx |
+//! | AArch64 (`svc #0`) | x0 … x5 | x0, x1 |
+//!
+//! "w1" below is word 1, "lo/hi" its halves. Where an operation takes a *root*, 0 means the caller's own root CNode.
+
+use crate::CPtr;
+
+macro_rules! ops {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// An operation on a capability.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        pub enum Op { $($(#[$doc])* $name = $code,)* }
+
+        impl Op {
+            /// The operation with this number.
+            pub const fn from_raw(raw: u32) -> Option<Self> {
+                match raw { $($code => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+ops! {
+    /// Any type, and the null CPtr: does nothing and answers 0. On a CPtr other than null, the slot must be full.
+    Nop = 0,
+    /// Any type: value = type | rights << 8 | level << 16 | owner core << 32; w1 selects what: 0 that word, 1 base, 2 length,
+    /// 3 the word the type keeps (endpoint: its event bits; mapped frame: where).
+    Identify = 1,
+    /// RAM, device frame, window frame, IRQ, I/O port, core: makes `count` objects of another type, or of a sub-range.
+    /// w1 lo: type | level << 8 | rights mask << 16; w1 hi: count. w2: offset into the source. w3: length of each.
+    /// w4 lo: root CPtr; w4 hi: first destination CPtr, the others follow in the same CNode.
+    Retype = 2,
+
+    /// CNode as a root: copies. w1 lo: source CPtr; w1 hi: destination CPtr in the invoked root; w2 lo: rights mask;
+    /// w2 hi: source root CPtr.
+    Copy = 10,
+    /// CNode as a root: deletes the capability at w1, unmapping it if it is mapped.
+    Delete = 11,
+    /// CNode as a root: is the slot at w1 free? Value 1 if so.
+    IsFree = 12,
+    /// CNode as a root: puts the CNode capability at w1 (caller's space) at index w2 of the invoked root.
+    Attach = 13,
+
+    /// VNode: maps. w1 lo: first entry; w1 hi: number of entries. w2: CPtr of a frame, device frame, window frame, or
+    /// of a VNode one level down. w3: [`MapFlags`](skerry_hal::MapFlags) bits. w4: offset into the frame.
+    Map = 20,
+    /// VNode: unmaps w1 hi entries from entry w1 lo. w2: virtual address of the first entry, for the TLB.
+    Unmap = 21,
+    /// VNode: changes flags. w1, w2 as in `Unmap`; w3: flags. Never more than the mapped capability's rights allow.
+    Protect = 22,
+
+    /// Dispatcher: w1 lo: root CNode, w1 hi: root VNode, w2 lo: frame of the dispatcher page, w2 hi: [`Endpoint`](crate::CapType::Endpoint)
+    /// signalled when it dies, or 0; w3: entry, w4: stack pointer, w5: argument.
+    Configure = 30,
+    /// Dispatcher: makes it runnable.
+    Start = 31,
+    /// Dispatcher, the caller's own: gives up the core until an event of mask w1 is pending or the clock reaches w2
+    /// (0: no deadline). Value: the pending events of the mask, which are cleared; 0 if the deadline came first.
+    Wait = 32,
+    /// Dispatcher, the caller's own: lets others run, then returns.
+    Yield = 33,
+    /// Dispatcher, the caller's own: takes up the thread saved in the dispatcher page, and enables upcalls.
+    Resume = 34,
+    /// Dispatcher: makes an endpoint. w1: event bits it raises; w2 lo: root; w2 hi: destination CPtr.
+    MakeEndpoint = 35,
+    /// Dispatcher: stops it for good.
+    Stop = 36,
+    /// Dispatcher: value = state (see [`dispatcher::State`](crate::dispatcher::State)).
+    State = 37,
+
+    /// Endpoint: raises its event bits.
+    Signal = 40,
+
+    /// IRQ: delivers line w1 to endpoint w2 and unmasks it. w2 = 0 masks and unbinds.
+    BindIrq = 50,
+    /// IRQ: line w1 has been served, unmask it.
+    AckIrq = 51,
+
+    /// I/O port: value = what port w1 holds; w2: width in bytes, 1, 2 or 4.
+    PortIn = 60,
+    /// I/O port: writes w3 to port w1; w2: width.
+    PortOut = 61,
+
+    /// Core: starts the core with bus name w1 at physical address w2 with argument w3.
+    StartCore = 70,
+    /// Core: rings the core with bus name w1. Every dispatcher there that waits for
+    /// [`DOORBELL`](crate::dispatcher::event::DOORBELL) becomes runnable.
+    Ring = 71,
+
+    /// Kernel: writes w1 (at most 32) bytes, taken from words 2 to 5 in little-endian order, to the early console.
+    ConsoleWrite = 80,
+    /// Kernel: makes a capability for an object that another core owns. w1 lo: type | rights << 8; w1 hi: owner core;
+    /// w2: base; w3: length; w4 lo: root; w4 hi: destination. Only `Frame` and `WindowFrame`.
+    Adopt = 81,
+    /// Kernel: the RAM at CPtr w1 now belongs to core w2; from here on it answers `Remote`.
+    Disown = 82,
+    /// Kernel: turns the island off.
+    PowerOff = 83,
+    /// Kernel: value = instructions-independent counters; w1 selects: 0 kernel entries, 1 dispatcher switches,
+    /// 2 interrupts, 3 idle waits.
+    Counter = 84,
+}
+
+/// Word 0 of an invocation.
+pub const fn word0(target: CPtr, op: Op) -> u64 {
+    target.0 as u64 | (op as u64) << 32
+}
+
+/// Two 32-bit halves in one word.
+pub const fn halves(lo: u32, hi: u32) -> u64 {
+    lo as u64 | (hi as u64) << 32
+}
