@@ -87,8 +87,7 @@ address! {
 }
 
 /// A range of physical memory, in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PhysRange {
     /// First byte.

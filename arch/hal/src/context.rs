@@ -1,13 +1,16 @@
 //! A user program's registers, as the CPU driver needs to see them.
 
 use crate::VirtAddr;
+use zerocopy::FromZeros;
 
 /// The whole register state of a user program on one ISA, in a layout that its trap stubs and the user library
 /// share. Lives in a dispatcher object, and, for a preempted thread, in the dispatcher's page.
 ///
 /// A system call saves and restores only what the calling convention preserves. Any method here that changes more
 /// marks the context as *full*, and the stub then restores every register.
-pub trait UserContext: Clone + 'static {
+///
+/// All zero is a value: a context is made by clearing the memory of its dispatcher, then [`start`](Self::start).
+pub trait UserContext: Clone + FromZeros + 'static {
     /// Bytes that [`save_to`](Self::save_to) writes, floating-point state included. At most
     /// [`MAX_CONTEXT`](crate::context::MAX_CONTEXT).
     const SIZE: usize;

@@ -79,6 +79,9 @@ pub unsafe trait Machine: 'static {
     fn flush_page(&mut self, va: VirtAddr);
     /// Forgets all of this core's translations of user addresses.
     fn flush_all(&mut self);
+    /// Makes page-table entries that were just written visible to the table walker. Removing or changing an entry needs
+    /// a flush besides. Nothing on x86; a barrier on ARM.
+    fn sync_tables(&mut self) {}
     /// Makes instructions that were written as data (through the CPU driver's or a user's mapping) fetchable on this
     /// core. Nothing on x86; cache maintenance on ARM.
     fn sync_instructions(&mut self, pa: PhysAddr, len: u64);

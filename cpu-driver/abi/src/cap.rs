@@ -81,8 +81,9 @@ bitflags! {
 
 /// Names a capability in the caller's capability space: the index of a CNode in the root CNode, times
 /// [`CNODE_SLOTS`], plus the slot in that CNode.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(transparent)]
 pub struct CPtr(pub u32);
 

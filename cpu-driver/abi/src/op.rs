@@ -53,7 +53,8 @@ ops! {
     Map = 20,
     /// VNode: unmaps w1 hi entries from entry w1 lo. w2: virtual address of the first entry, for the TLB.
     Unmap = 21,
-    /// VNode: changes flags. w1, w2 as in `Unmap`; w3: flags. Never more than the mapped capability's rights allow.
+    /// VNode: changes flags. w1, w2 as in `Unmap`; w3: flags; w4: CPtr of the mapped capability, which must carry the
+    /// rights, or 0: then flags can only be taken away.
     Protect = 22,
 
     /// Dispatcher: w1 lo: root CNode, w1 hi: root VNode, w2 lo: frame of the dispatcher page, w2 hi: [`Endpoint`](crate::CapType::Endpoint)

@@ -1,0 +1,181 @@
+//! A slot: one capability, and its place in the index.
+
+use crate::types;
+use skerry_abi::{CapType, CoreId, Rights};
+
+/// Names a slot: on a real core its physical address, so that it stays valid wherever the CNode is mapped.
+/// 0 names none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+#[repr(transparent)]
+pub struct SlotRef(pub u64);
+
+impl SlotRef {
+    /// No slot.
+    pub const NONE: Self = Self(0);
+    /// Whether it names none.
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Lends slots. A [`SlotRef`] that was put into an index must stay valid until it is taken out.
+pub trait Store {
+    /// The slot named `at`.
+    fn slot(&self, at: SlotRef) -> &Slot;
+    /// The same, to change.
+    fn slot_mut(&mut self, at: SlotRef) -> &mut Slot;
+}
+
+/// A capability without its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cap {
+    /// What it refers to.
+    pub ty: CapType,
+    /// What the holder may do.
+    pub rights: Rights,
+    /// VNode: level of the table. Else 0.
+    pub level: u8,
+    /// First byte, line, port or core.
+    pub base: u64,
+    /// Length of the range.
+    pub len: u64,
+    /// The core that owns the object.
+    pub owner: CoreId,
+    /// The type's own word. Endpoint: its event bits. Frame or VNode: where this copy is mapped (see the kernel).
+    pub extra: u64,
+}
+
+impl Cap {
+    /// A capability with all rights and nothing in its own word.
+    pub const fn new(ty: CapType, base: u64, len: u64, owner: CoreId) -> Self {
+        Self { ty, rights: Rights::all(), level: 0, base, len, owner, extra: 0 }
+    }
+
+    /// First unit after the range; saturates.
+    pub const fn end(&self) -> u64 {
+        self.base.saturating_add(self.len)
+    }
+}
+
+/// Another core holds copies.
+pub const FLAG_REMOTE: u8 = 1;
+/// An operation between cores is under way.
+pub const FLAG_BUSY: u8 = 2;
+
+/// One capability, in a CNode or in a dispatcher object. All zero is empty.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Slot {
+    base: u64,
+    len: u64,
+    extra: u64,
+    owner: u32,
+    ty: u8,
+    rights: u8,
+    /// VNode level in the low half, `FLAG_*` in the high half.
+    level_flags: u8,
+    pub(crate) height: u8,
+    pub(crate) left: SlotRef,
+    pub(crate) right: SlotRef,
+    pub(crate) parent: SlotRef,
+    /// The highest end of any range in this slot's subtree.
+    pub(crate) max_end: u64,
+}
+
+const _: () = assert!(size_of::<Slot>() as u64 == skerry_abi::cap::SLOT_BYTES);
+
+impl Slot {
+    /// Whether it holds nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.ty == 0
+    }
+
+    /// The capability it holds.
+    #[inline]
+    pub fn cap(&self) -> Option<Cap> {
+        let ty = CapType::from_raw(self.ty)?;
+        Some(Cap {
+            ty,
+            rights: Rights::from_bits_truncate(self.rights),
+            level: self.level_flags & 0xf,
+            base: self.base,
+            len: self.len,
+            owner: CoreId::from_raw(self.owner),
+            extra: self.extra,
+        })
+    }
+
+    pub(crate) fn fill(&mut self, cap: &Cap) {
+        *self = Self {
+            base: cap.base,
+            len: cap.len,
+            extra: cap.extra,
+            owner: cap.owner.raw(),
+            ty: cap.ty as u8,
+            rights: cap.rights.bits(),
+            level_flags: cap.level & 0xf,
+            ..Self::default()
+        };
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Sets the type's own word.
+    pub fn set_extra(&mut self, extra: u64) {
+        self.extra = extra;
+    }
+
+    /// Gives the object another owner.
+    pub fn set_owner(&mut self, owner: CoreId) {
+        self.owner = owner.raw();
+    }
+
+    /// Whether `flag` (a `FLAG_*`) is set.
+    pub const fn has_flag(&self, flag: u8) -> bool {
+        self.level_flags >> 4 & flag != 0
+    }
+
+    /// Sets or clears `flag`.
+    pub const fn set_flag(&mut self, flag: u8, on: bool) {
+        if on { self.level_flags |= flag << 4 } else { self.level_flags &= !(flag << 4) }
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.base.saturating_add(self.len)
+    }
+
+    /// Where it sorts: by space and base, longer ranges first, ancestors' types first; copies are equal.
+    pub(crate) fn class(&self) -> Class {
+        match CapType::from_raw(self.ty) {
+            Some(ty) => Class::new(ty, self.base, self.len),
+            None => Class { base: 0, shortness: 0, rank_type: 0 },
+        }
+    }
+}
+
+/// A capability's place in the order of the index, its slot's address aside. Two capabilities are copies of each other
+/// if and only if their classes are equal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Class {
+    base: u64,
+    shortness: u64,
+    rank_type: u16,
+}
+
+impl Class {
+    pub(crate) fn new(ty: CapType, base: u64, len: u64) -> Self {
+        let info = types::of(ty);
+        Self {
+            base: (info.space as u64) << 60 | base,
+            shortness: !len,
+            rank_type: u16::from(info.rank) << 8 | ty as u16,
+        }
+    }
+
+    /// The space and base, as one number that orders ranges of different spaces apart.
+    pub(crate) const fn place(&self) -> u64 {
+        self.base
+    }
+}

@@ -1,0 +1,203 @@
+//! The database beside a reference model that keeps a plain list and asks it everything the slow way.
+
+use crate::db::{Db, Retype};
+use crate::slot::{Cap, Slot, SlotRef, Store};
+use crate::types;
+use proptest::prelude::*;
+use skerry_abi::cap::CNODE_BYTES;
+use skerry_abi::{CapType, CoreId, Error, IslandId, Rights};
+
+const CORE: CoreId = CoreId::new(IslandId(0), 0);
+const SLOTS: usize = 64;
+const PAGE: u64 = 4096;
+
+struct Slots(Vec<Slot>);
+
+impl Store for Slots {
+    fn slot(&self, at: SlotRef) -> &Slot {
+        &self.0[at.0 as usize - 1]
+    }
+    fn slot_mut(&mut self, at: SlotRef) -> &mut Slot {
+        &mut self.0[at.0 as usize - 1]
+    }
+}
+
+fn at(n: usize) -> SlotRef {
+    SlotRef(n as u64 + 1)
+}
+
+fn with_ram(pages: u64) -> (Db, Slots) {
+    let (mut db, mut slots) = (Db::new(CORE), Slots(vec![Slot::default(); SLOTS]));
+    db.insert(&mut slots, at(0), &Cap::new(CapType::Ram, 0x10_0000, pages * PAGE, CORE)).unwrap();
+    (db, slots)
+}
+
+fn make(ty: CapType, page: u64, pages: u64, count: u32) -> Retype {
+    Retype { ty, level: 0, rights: Rights::all(), offset: page * PAGE, len: pages * PAGE, count }
+}
+
+#[test]
+fn ram_becomes_one_thing_at_a_time() {
+    let (mut db, mut slots) = with_ram(16);
+    db.retype(&mut slots, at(0), &make(CapType::Frame, 2, 2, 1), |_| at(1)).unwrap();
+    for (page, pages) in [(2, 1), (3, 1), (1, 2), (0, 16), (3, 4)] {
+        let what = make(CapType::Ram, page, pages, 1);
+        let expect = if pages == 16 { Error::BadArgument } else { Error::Overlap };
+        assert_eq!(db.retype(&mut slots, at(0), &what, |_| at(2)), Err(expect), "{page}+{pages}");
+    }
+    db.retype(&mut slots, at(0), &make(CapType::Ram, 4, 4, 1), |_| at(2)).unwrap();
+    assert_eq!(db.delete(&mut slots, at(1)).unwrap().map(|c| c.ty), Some(CapType::Frame));
+    db.retype(&mut slots, at(0), &make(CapType::Dispatcher, 2, 1, 2), |n| at(3 + n as usize)).unwrap();
+    assert_eq!(db.check(&slots), 4);
+}
+
+#[test]
+fn whole_ram_may_become_one_frame_and_then_nothing_else() {
+    let (mut db, mut slots) = with_ram(4);
+    db.retype(&mut slots, at(0), &make(CapType::Frame, 0, 4, 1), |_| at(1)).unwrap();
+    assert_eq!(db.retype(&mut slots, at(0), &make(CapType::Frame, 0, 4, 1), |_| at(2)), Err(Error::Overlap));
+    assert_eq!(db.retype(&mut slots, at(1), &make(CapType::Ram, 0, 1, 1), |_| at(2)), Err(Error::BadRetype));
+}
+
+#[test]
+fn a_nested_short_sibling_does_not_hide_a_longer_one() {
+    // [0, 8) holds [0, 1): a query at page 5 must still find the outer region.
+    let (mut db, mut slots) = with_ram(16);
+    db.retype(&mut slots, at(0), &make(CapType::Ram, 0, 8, 1), |_| at(1)).unwrap();
+    db.retype(&mut slots, at(1), &make(CapType::Frame, 0, 1, 1), |_| at(2)).unwrap();
+    assert_eq!(db.retype(&mut slots, at(0), &make(CapType::Frame, 5, 1, 1), |_| at(3)), Err(Error::Overlap));
+    db.retype(&mut slots, at(1), &make(CapType::Frame, 5, 1, 1), |_| at(3)).unwrap();
+}
+
+#[test]
+fn copies_keep_an_object_alive_and_never_gain_rights() {
+    let (mut db, mut slots) = with_ram(16);
+    db.retype(&mut slots, at(0), &make(CapType::CNode, 0, CNODE_BYTES / PAGE, 1), |_| at(1)).unwrap();
+    db.copy(&mut slots, at(1), at(2), Rights::READ).unwrap();
+    assert_eq!(db.copy(&mut slots, at(2), at(3), Rights::all()), Err(Error::NoRight));
+    assert_eq!(db.copy(&mut slots, at(1), at(2), Rights::all()), Err(Error::SlotInUse));
+    assert_eq!(db.delete(&mut slots, at(1)), Ok(None));
+    assert!(db.delete(&mut slots, at(2)).unwrap().is_some());
+    assert_eq!(db.delete(&mut slots, at(2)), Err(Error::EmptySlot));
+}
+
+#[test]
+fn disowned_ram_answers_remote() {
+    let (mut db, mut slots) = with_ram(16);
+    let other = CoreId::new(IslandId(0), 1);
+    db.retype(&mut slots, at(0), &make(CapType::Ram, 0, 4, 1), |_| at(1)).unwrap();
+    assert_eq!(db.disown(&mut slots, at(0), other), Err(Error::InUse));
+    db.disown(&mut slots, at(1), other).unwrap();
+    assert_eq!(db.retype(&mut slots, at(1), &make(CapType::Frame, 0, 1, 1), |_| at(2)), Err(Error::Remote));
+    assert_eq!(db.retype(&mut slots, at(0), &make(CapType::Frame, 0, 1, 1), |_| at(2)), Err(Error::Overlap));
+    assert_eq!(db.delete(&mut slots, at(1)), Err(Error::Remote));
+}
+
+#[test]
+fn ranges_of_different_spaces_never_meet() {
+    let (mut db, mut slots) = with_ram(16);
+    db.insert(&mut slots, at(1), &Cap::new(CapType::Irq, 0, 1 << 32, CORE)).unwrap();
+    db.insert(&mut slots, at(2), &Cap::new(CapType::IoPort, 0, 1 << 16, CORE)).unwrap();
+    assert!(!db.has_descendant(&slots, at(1)) && !db.has_descendant(&slots, at(2)));
+    let what = Retype { ty: CapType::Irq, level: 0, rights: Rights::all(), offset: 4, len: 1, count: 1 };
+    db.retype(&mut slots, at(1), &what, |_| at(3)).unwrap();
+    // Narrowing a range takes nothing from anyone: it may be done twice.
+    db.retype(&mut slots, at(1), &what, |_| at(4)).unwrap();
+    assert!(db.has_descendant(&slots, at(1)) && !db.has_descendant(&slots, at(2)));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Retype { from: usize, ty: CapType, page: u64, pages: u64, count: u32, to: usize },
+    Copy { from: usize, to: usize, rights: u8 },
+    Delete { at: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let slot = 0..SLOTS - 4;
+    prop_oneof![
+        4 => (slot.clone(), 0usize..12, 0u64..12, prop_oneof![Just(1u64), Just(2), Just(4), Just(8)], 1u32..4, slot.clone())
+            .prop_map(|(from, ty, page, pages, count, to)| Step::Retype { from, ty: CapType::ALL[ty], page, pages, count, to }),
+        2 => (slot.clone(), slot.clone(), any::<u8>()).prop_map(|(from, to, rights)| Step::Copy { from, to, rights }),
+        2 => slot.prop_map(|at| Step::Delete { at }),
+    ]
+}
+
+/// Would this retype take a byte that is in use? Asked of the whole list.
+fn conflicts(model: &[Option<Cap>], source: &Cap, start: u64, end: u64) -> bool {
+    model.iter().flatten().any(|cap| {
+        let inside = cap.base >= source.base && cap.end() <= source.end();
+        let derived = cap.len < source.len || types::of(cap.ty).rank > types::of(source.ty).rank;
+        types::of(cap.ty).space == types::of(source.ty).space
+            && inside
+            && derived
+            && cap.base < end
+            && start < cap.end()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 512 }))]
+
+    #[test]
+    fn agrees_with_the_model(steps in proptest::collection::vec(step(), 1..120)) {
+        let (mut db, mut slots) = with_ram(16);
+        let mut model: Vec<Option<Cap>> = vec![None; SLOTS];
+        model[0] = slots.0[0].cap();
+        for step in steps {
+            match step {
+                Step::Retype { from, ty, page, pages, count, to } => {
+                    let what = make(ty, page, pages, count);
+                    let result = db.retype(&mut slots, at(from), &what, |n| at(to + n as usize));
+                    let free = (0..count as usize).all(|n| model[to + n].is_none());
+                    if let Some(source) = model[from] {
+                        let start = source.base + page * PAGE;
+                        let total = pages * PAGE * u64::from(count);
+                        if result.is_ok() {
+                            prop_assert!(free && start + total <= source.end());
+                            prop_assert!(source.ty != CapType::Ram || !conflicts(&model, &source, start, start + total));
+                            for n in 0..count as usize {
+                                model[to + n] = slots.0[to + n].cap();
+                            }
+                        } else if result == Err(Error::Overlap) {
+                            prop_assert!(conflicts(&model, &source, start, start + total));
+                        }
+                    } else {
+                        prop_assert_eq!(result, Err(Error::EmptySlot));
+                    }
+                }
+                Step::Copy { from, to, rights } => {
+                    let result = db.copy(&mut slots, at(from), at(to), Rights::from_bits_truncate(rights));
+                    match (model[from], model[to]) {
+                        (Some(source), None) if source.rights.contains(Rights::GRANT) => {
+                            prop_assert_eq!(result, Ok(()));
+                            let copy = slots.0[to].cap().unwrap();
+                            prop_assert!(source.rights.contains(copy.rights), "a copy gained rights");
+                            model[to] = Some(copy);
+                        }
+                        _ => prop_assert!(result.is_err()),
+                    }
+                }
+                Step::Delete { at: n } => {
+                    let result = db.delete(&mut slots, at(n));
+                    if let Some(cap) = model[n].take() {
+                        let copies = model.iter().flatten()
+                            .any(|c| (c.ty, c.base, c.len) == (cap.ty, cap.base, cap.len));
+                        prop_assert_eq!(result.map(|o| o.is_some()), Ok(!copies));
+                    } else {
+                        prop_assert_eq!(result, Err(Error::EmptySlot));
+                    }
+                }
+            }
+            prop_assert_eq!(db.check(&slots), model.iter().flatten().count());
+        }
+        // No two differently typed regions overlap, RAM that contains them aside.
+        let caps: Vec<Cap> = model.into_iter().flatten().collect();
+        for a in &caps {
+            for b in &caps {
+                let overlap = a.base < b.end() && b.base < a.end();
+                prop_assert!(!overlap || a.ty == b.ty || a.ty == CapType::Ram || b.ty == CapType::Ram, "{a:?} {b:?}");
+            }
+        }
+    }
+}
