@@ -1,1 +1,39 @@
-//! Placeholder.
+//! # `skerry-urpc`: messages between cores
+//!
+//! All that two cores share is channels (paper §4.6, "user-level RPC"): a ring of 64-byte slots in memory local to
+//! the receiver, written by one core and read by one other, with plain loads and stores. The receiver polls the last
+//! word of the next slot, which carries the sequence number and the kind; so one cache line moves per message.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`message`] | [`Message`]: 64 bytes as they cross a channel |
+//! | [`transport`] | [`Transport`]: what every channel offers, whatever carries it; its errors |
+//! | [`ring`] | the ring, and all `unsafe` of this crate |
+//! | [`channel`] | [`Channel`]: two rings and their credit, a [`Transport`] over shared memory |
+//! | [`runtime`] | [`Runtime`]: the doorbell and the waiting, which `user/` provides |
+//! | [`wire`] | [`wire::Header`], [`wire::Body`]: what the words of a message mean |
+//! | [`formats`] | every message of the system, in one place |
+//!
+//! A message is made with [`wire::encode`], sent with [`Transport::try_send`], found with [`Transport::try_recv`],
+//! taken apart with [`Message::header`] and [`Message::body`]. All that a peer wrote is copied out, then checked: it
+//! may be hostile or half dead.
+//!
+//! Neighbours: `monitor/` and `user/` send through it; it knows nothing of capabilities or clocks.
+#![cfg_attr(not(test), no_std)]
+#![deny(unsafe_code)]
+
+pub mod channel;
+pub mod formats;
+pub mod message;
+pub mod ring;
+pub mod runtime;
+mod sync;
+pub mod transport;
+pub mod wire;
+
+pub use channel::Channel;
+pub use message::Message;
+pub use ring::{Block, Layout, LayoutError};
+pub use runtime::Runtime;
+pub use skerry_hal::{CoreId, Epoch, IslandId};
+pub use transport::{Field, RecvError, SendError, Transport};

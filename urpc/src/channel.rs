@@ -1,0 +1,152 @@
+//! A duplex channel over two blocks of shared memory.
+
+use crate::message::Message;
+use crate::ring::{Block, Layout, LayoutError, Receiver, Sender};
+use crate::sync::{Ordering, fence};
+use crate::transport::{Field, RecvError, SendError, Transport};
+
+/// One end of a channel: what the peer writes lies in its *inbox*, what it writes itself in its *outbox*, which is the
+/// peer's inbox.
+pub struct Channel {
+    tx: Sender,
+    rx: Receiver,
+    closed: Option<RecvError>,
+}
+
+impl Channel {
+    /// A channel in zeroed blocks.
+    pub fn new(inbox: Block, outbox: Block, layout: Layout) -> Result<Self, LayoutError> {
+        Ok(Self {
+            tx: Sender::new(inbox, outbox, layout, 0)?,
+            rx: Receiver::new(inbox, outbox, layout, 0)?,
+            closed: None,
+        })
+    }
+
+    /// Sends and receives nothing more. The first reason stays.
+    #[cold]
+    pub fn close(&mut self, why: RecvError) -> RecvError {
+        self.tx.close();
+        *self.closed.get_or_insert(why)
+    }
+
+    /// Why the channel is closed, if it is.
+    pub fn closed(&self) -> Option<RecvError> {
+        self.closed
+    }
+
+    #[cold]
+    fn refill(&mut self) -> Result<(), SendError> {
+        if self.closed.is_some() {
+            return Err(SendError::Closed);
+        }
+        match self.tx.refill() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SendError::Full),
+            Err(field) => {
+                self.close(RecvError::Corrupt(field));
+                Err(SendError::Closed)
+            }
+        }
+    }
+
+    #[cold]
+    fn corrupt(&mut self, field: Field) -> RecvError {
+        self.close(RecvError::Corrupt(field))
+    }
+}
+
+impl Transport for Channel {
+    #[inline]
+    fn try_send(&mut self, message: &Message) -> Result<(), SendError> {
+        if self.tx.is_stopped() {
+            self.refill()?;
+        }
+        self.tx.send(message);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_recv(&mut self) -> Result<Option<Message>, RecvError> {
+        if let Some(why) = self.closed {
+            return Err(why);
+        }
+        self.rx.recv().map_err(|field| self.corrupt(field))
+    }
+
+    fn peer_wants_wake(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.rx.peer_wants_wake()
+    }
+
+    fn arm_wake(&mut self) {
+        self.rx.set_wake(true);
+        fence(Ordering::SeqCst);
+    }
+
+    fn disarm_wake(&mut self) {
+        self.rx.set_wake(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::Word;
+
+    const LAYOUT: Layout = Layout { slots: 4, stride: 64 };
+
+    fn block() -> (&'static [Word], Block) {
+        let words: Vec<Word> = (0..LAYOUT.block_bytes() / 8).map(|_| Word::new(0)).collect();
+        let words: &'static [Word] = Vec::leak(words);
+        (words, Block::from_words(words))
+    }
+
+    fn message(n: u64) -> Message {
+        Message { words: [n; 7], kind: n as u16, flags: 3 }
+    }
+
+    #[test]
+    fn messages_arrive_in_order_and_a_full_channel_says_so() {
+        let ((_, a), (_, b)) = (block(), block());
+        let mut left = Channel::new(a, b, LAYOUT).unwrap();
+        let mut right = Channel::new(b, a, LAYOUT).unwrap();
+        let (mut sent, mut received) = (0, 0);
+        for _ in 0..10 {
+            while left.try_send(&message(sent)).is_ok() {
+                sent += 1;
+            }
+            assert_eq!(sent, received + 4);
+            assert_eq!(left.try_send(&message(sent)), Err(SendError::Full));
+            while let Some(m) = right.try_recv().unwrap() {
+                assert_eq!(m, message(received));
+                received += 1;
+            }
+            assert_eq!(sent, received);
+        }
+    }
+
+    #[test]
+    fn a_bad_sequence_number_closes_the_channel() {
+        let ((words, a), (_, b)) = (block(), block());
+        let mut left = Channel::new(a, b, LAYOUT).unwrap();
+        words[2 * 8 + 8 + 7].store(77, Ordering::Release);
+        assert_eq!(left.try_recv(), Err(RecvError::Corrupt(Field::Sequence)));
+        assert_eq!(left.try_send(&message(0)), Err(SendError::Closed));
+        assert_eq!(left.closed(), Some(RecvError::Corrupt(Field::Sequence)));
+    }
+
+    #[test]
+    fn credit_for_what_was_never_sent_closes_the_channel() {
+        for bad in [5, 1 << 32, u64::MAX, u64::from(u32::MAX)] {
+            let ((words, a), (_, b)) = (block(), block());
+            let mut left = Channel::new(a, b, LAYOUT).unwrap();
+            for n in 0..4 {
+                left.try_send(&message(n)).unwrap();
+            }
+            words[8].store(bad, Ordering::Release);
+            assert_eq!(left.try_send(&message(4)), Err(SendError::Closed), "{bad:#x}");
+            assert_eq!(left.try_recv(), Err(RecvError::Corrupt(Field::Credit)));
+        }
+    }
+}
