@@ -10,7 +10,14 @@ mod macros;
 /// both ends use the lower.
 pub const VERSION: u32 = 0x0001_0000;
 
+pub mod refusal;
+pub use refusal::Refusal;
+
 protocols! {
+    /// Between monitors.
+    monitor = 0x01,
+    /// Between a shell, or another domain, and the monitor of its core.
+    shell = 0x03,
     /// A number and a check of it, sent to and fro: what tests and benchmarks send.
     echo = 0x7f,
 }
