@@ -1,1 +1,48 @@
-//! Placeholder.
+//! # `skerry-skb`: the system knowledge base
+//!
+//! What the system knows about the machine it runs on, as typed *facts*, and questions over them. Policy reads facts
+//! instead of constants (rule `mechanism-below-policy-above`; paper §4.9): which cores there are, which memory is near
+//! which core, where the PCI host keeps its windows. One store per island; facts carry who learnt them, when and how
+//! ([`Origin`]), so that they can replicate between islands and leave with the island that owned them.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`fact`] | the one table of all kinds of facts, and [`Fact`], any of them |
+//! | [`field`] | the types that a fact's fields may have, and how each is spelt in a record |
+//! | [`wire`] | [`Record`], a fact with its origin; [`WireRecord`], its 64 bytes; conversion both ways, checked |
+//! | [`store`] | [`Store`], a bounded set of records |
+//! | [`query`] | [`View`]: typed questions about one island |
+//! | [`cmdline`] | [`CommandLine`]: what the fleet runner asserts about an island |
+//!
+//! A fact flows so: `apps/init` turns firmware tables into facts and `apps/pci` adds its own; both hand them on as
+//! [`WireRecord`]s, in a frame or in messages; the receiver decodes each one, which validates it, and
+//! [`Store::insert`]s it; monitors and the shell ask a [`View`].
+//!
+//! There are no rules yet: a question is a Rust function. All here is pure (rule `sans-io`), and no fact names an
+//! ISA's register: a bus address is a number that somebody else makes sense of.
+//!
+//! Neighbours: below it only `arch/hal`, for the names of things; above it `monitor/` and `apps/`.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod cmdline;
+pub mod fact;
+pub mod field;
+pub mod query;
+pub mod store;
+pub mod wire;
+
+pub use cmdline::{CommandLine, CommandLineError, Link};
+pub use fact::*;
+pub use field::{
+    Conduit, ConsoleKind, ControllerKind, InterruptPartKind, Name, PciAddress, PciSpace, TimerKind, Trigger,
+};
+pub use query::View;
+pub use skerry_hal::{Epoch, HwId, IslandId, PhysAddr, PhysRange};
+pub use store::{Store, StoreError};
+pub use wire::{Origin, Record, Source, WireError, WireRecord};
+
+#[cfg(test)]
+mod tests;

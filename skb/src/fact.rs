@@ -1,0 +1,258 @@
+//! The one table of all kinds of facts. A line number ("line") is the interrupt controller's own: the global system
+//! interrupt on a PC, the interrupt ID on a GIC. NUMA nodes are numbered as the firmware numbers them.
+
+use crate::field::*;
+use crate::wire::{PAYLOAD, Reader, WireError, Writer};
+use skerry_hal::{HwId, IslandId, PhysAddr, PhysRange};
+
+/// A kind of fact: what [`View::all`](crate::View::all) can be asked for.
+pub trait Kind: Copy {
+    /// Its number in a record.
+    const NUMBER: u16;
+    /// This kind of fact, if it is one.
+    fn of(fact: &Fact) -> Option<Self>;
+}
+
+macro_rules! facts {
+    ($($(#[$doc:meta])* $kind:ident = $number:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+            pub struct $kind { $($(#[$field_doc])* pub $field: $type,)* }
+
+            const _: () = assert!(0 $(+ <$type as Field>::SIZE)* <= PAYLOAD);
+
+            impl Kind for $kind {
+                const NUMBER: u16 = $number;
+                fn of(fact: &Fact) -> Option<Self> {
+                    match fact { Fact::$kind(it) => Some(*it), _ => None }
+                }
+            }
+
+            impl From<$kind> for Fact {
+                fn from(it: $kind) -> Self {
+                    Self::$kind(it)
+                }
+            }
+        )*
+
+        /// Any fact.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Fact { $($(#[$doc])* $kind($kind),)* }
+
+        impl Fact {
+            /// The numbers of all kinds.
+            pub const NUMBERS: &'static [u16] = &[$($number),*];
+
+            /// The number of its kind.
+            pub const fn number(&self) -> u16 {
+                match self { $(Self::$kind(_) => $number,)* }
+            }
+
+            /// The name of its kind.
+            pub const fn kind(&self) -> &'static str {
+                match self { $(Self::$kind(_) => stringify!($kind),)* }
+            }
+
+            pub(crate) fn put(&self, to: &mut Writer<'_>) {
+                match self { $(Self::$kind(it) => { $(it.$field.put(to);)* })* }
+            }
+
+            pub(crate) fn get(number: u16, from: &mut Reader<'_>) -> Result<Self, WireError> {
+                match number {
+                    $($number => Ok(Self::$kind($kind { $($field: Field::get(from).ok_or(
+                        WireError { kind: stringify!($kind), field: stringify!($field) })?,)* })),)*
+                    _ => Err(WireError { kind: "record", field: "kind" }),
+                }
+            }
+
+            #[cfg(test)]
+            pub(crate) fn sample(number: u16, random: &mut dyn FnMut() -> u64) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$kind($kind { $($field: Field::sample(random),)* })),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+facts! {
+    /// A core of the island. Core 0 is the one that the firmware started.
+    Core = 1 {
+        /// Its number within the island.
+        local: u16,
+        /// Its name on its bus.
+        hw: HwId,
+        /// Whether the firmware lets it be started.
+        enabled: bool,
+        /// The NUMA node it belongs to; 0 where the firmware does not say.
+        node: u32,
+    }
+    /// Memory in this range is near the cores of a node. The range may have holes: the boot glue's memory map, not
+    /// this fact, says where RAM is.
+    MemoryNode = 2 {
+        /// The node.
+        node: u32,
+        /// The range.
+        range: PhysRange,
+    }
+    /// How far the memory of node `to` is from the cores of node `from`; 10 is "its own".
+    Distance = 3 {
+        /// Who accesses.
+        from: u32,
+        /// What is accessed.
+        to: u32,
+        /// Relative cost.
+        value: u32,
+    }
+    /// The interrupt controller.
+    InterruptController = 4 {
+        /// Its kind.
+        kind: ControllerKind,
+        /// GIC: the distributor. Local APIC: its registers.
+        base: PhysRange,
+        /// GICv2: the cores' interface. GICv3: the first region of redistributors. Else empty.
+        cores: PhysRange,
+    }
+    /// A further block of the interrupt controller.
+    InterruptPart = 5 {
+        /// What it does.
+        kind: InterruptPartKind,
+        /// Its registers.
+        range: PhysRange,
+    }
+    /// An I/O interrupt controller, which passes devices' lines on to cores.
+    IoApic = 6 {
+        /// Its number.
+        id: u32,
+        /// Its registers.
+        base: PhysAddr,
+        /// Its first line.
+        first_line: u32,
+    }
+    /// A legacy interrupt that arrives at another line, or otherwise triggered, than its number says.
+    IrqOverride = 7 {
+        /// The legacy number.
+        irq: u8,
+        /// Where it arrives.
+        line: u32,
+        /// How.
+        trigger: Trigger,
+    }
+    /// A PCI host bridge with memory-mapped configuration space.
+    PciHost = 8 {
+        /// Its segment group.
+        segment: u16,
+        /// The configuration space of `first_bus` and all buses after it, 1 MiB each.
+        ecam: PhysRange,
+        /// Its first bus.
+        first_bus: u8,
+        /// Its last bus.
+        last_bus: u8,
+    }
+    /// Addresses that a PCI host passes on to its devices.
+    PciWindow = 9 {
+        /// The host's segment group.
+        segment: u16,
+        /// The address space, as the devices see it.
+        space: PciSpace,
+        /// Whether reads have no side effects.
+        prefetchable: bool,
+        /// First address, as the devices see it.
+        pci: u64,
+        /// The same and the addresses after it, as the cores see them.
+        cpu: PhysRange,
+    }
+    /// Where a device's legacy interrupt pin arrives.
+    PciLine = 10 {
+        /// The host's segment group.
+        segment: u16,
+        /// Device number on the host's first bus, after `mask` was applied to it.
+        device: u8,
+        /// Bits of a device number that count.
+        mask: u8,
+        /// Pin, 1 to 4.
+        pin: u8,
+        /// Line.
+        line: u32,
+        /// How it triggers.
+        trigger: Trigger,
+    }
+    /// A PCI function that answered.
+    PciDevice = 11 {
+        /// Where.
+        address: PciAddress,
+        /// Vendor.
+        vendor: u16,
+        /// Device.
+        device: u16,
+        /// Class, subclass and programming interface, in the low 24 bits.
+        class: u32,
+        /// Its legacy interrupt pin, 1 to 4; 0 for none.
+        pin: u8,
+        /// What the firmware noted as its interrupt line; 255 for unknown.
+        noted_line: u8,
+    }
+    /// A PCI function's registers or memory.
+    PciBar = 12 {
+        /// The function.
+        address: PciAddress,
+        /// Number of the base address register.
+        index: u8,
+        /// The address space.
+        space: PciSpace,
+        /// Whether reads have no side effects.
+        prefetchable: bool,
+        /// Where it lies, as the cores see it (`Io`: ports).
+        range: PhysRange,
+    }
+    /// A serial console.
+    Console = 13 {
+        /// Its kind.
+        kind: ConsoleKind,
+        /// Its registers, or its first port and number of ports.
+        base: PhysRange,
+        /// Its line, where known.
+        line: Option<u32>,
+    }
+    /// A timer.
+    Timer = 14 {
+        /// Its kind.
+        kind: TimerKind,
+        /// Its registers or ports; empty if it has none.
+        base: PhysRange,
+        /// Its line, where known.
+        line: Option<u32>,
+        /// Ticks per second; 0 where unknown.
+        frequency: u64,
+    }
+    /// Cores are started by asking the firmware (PSCI).
+    PsciMethod = 15 {
+        /// How to ask.
+        conduit: Conduit,
+    }
+    /// Memory shared with another island.
+    Window = 16 {
+        /// Number of the link among this island's.
+        link: u16,
+        /// The function that offers it.
+        address: PciAddress,
+        /// Where it lies.
+        range: PhysRange,
+        /// The island at its other end, where known.
+        peer: Option<IslandId>,
+    }
+    /// A number that somebody set, such as a bound in milliseconds.
+    Setting = 17 {
+        /// What it is called.
+        name: Name,
+        /// What it is.
+        value: u64,
+    }
+    /// The initial file that the boot loader left in memory.
+    InitialFile = 18 {
+        /// Where.
+        range: PhysRange,
+    }
+}

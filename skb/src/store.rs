@@ -1,0 +1,126 @@
+//! A bounded set of records.
+
+use crate::{Fact, IslandId, Origin, Record, View, WireError, WireRecord};
+use alloc::vec::Vec;
+use core::fmt;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Records a store holds unless told otherwise: enough for 256 cores in 32 nodes with all their distances.
+pub const DEFAULT_LIMIT: usize = 4096;
+
+/// Why a store did not take a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreError {
+    /// The limit is reached.
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The record means nothing.
+    Wire(WireError),
+    /// The bytes are no whole number of records.
+    Length(usize),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { limit } => write!(f, "the fact store is full ({limit} facts)"),
+            Self::Wire(error) => error.fmt(f),
+            Self::Length(bytes) => write!(f, "{bytes} bytes are no whole number of fact records"),
+        }
+    }
+}
+
+impl core::error::Error for StoreError {}
+
+/// A bounded set of records, in the order in which they came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    records: Vec<Record>,
+    limit: usize,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new(DEFAULT_LIMIT)
+    }
+}
+
+impl Store {
+    /// An empty store for at most `limit` records.
+    pub const fn new(limit: usize) -> Self {
+        Self { records: Vec::new(), limit }
+    }
+
+    /// Adds a record; answers whether it is new. At the limit a new record is refused and nothing changes.
+    pub fn insert(&mut self, record: Record) -> Result<bool, StoreError> {
+        if self.records.contains(&record) {
+            return Ok(false);
+        }
+        if self.records.len() >= self.limit {
+            return Err(StoreError::Full { limit: self.limit });
+        }
+        self.records.push(record);
+        Ok(true)
+    }
+
+    /// Adds a fact of this origin; answers whether it is new.
+    pub fn add(&mut self, origin: Origin, fact: impl Into<Fact>) -> Result<bool, StoreError> {
+        self.insert(Record { fact: fact.into(), origin })
+    }
+
+    /// Removes a record; answers whether it was there.
+    pub fn remove(&mut self, record: &Record) -> bool {
+        let before = self.records.len();
+        self.records.retain(|r| r != record);
+        self.records.len() != before
+    }
+
+    /// Removes all that an island learnt: it was given up. Answers how many records went.
+    pub fn forget(&mut self, island: IslandId) -> usize {
+        let before = self.records.len();
+        self.records.retain(|r| r.origin.island != island);
+        before - self.records.len()
+    }
+
+    /// All records.
+    pub fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter()
+    }
+
+    /// How many records there are.
+    pub const fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Questions about one island.
+    pub fn island(&self, island: IslandId) -> View<'_> {
+        View::new(&self.records, island)
+    }
+
+    /// All records, spelt one after another into `out`. Answers the bytes written; `None`, with `out` in disarray, if
+    /// they do not fit.
+    pub fn write_to(&self, out: &mut [u8]) -> Option<usize> {
+        const RECORD: usize = size_of::<WireRecord>();
+        for (n, record) in self.records.iter().enumerate() {
+            let room = out.get_mut(n * RECORD..(n + 1) * RECORD)?;
+            room.copy_from_slice(WireRecord::encode(record).as_bytes());
+        }
+        Some(self.records.len() * RECORD)
+    }
+
+    /// Adds all records in `bytes`, which somebody else wrote. Stops at the first that is refused.
+    pub fn read_from(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let wire = <[WireRecord]>::ref_from_bytes(bytes).map_err(|_| StoreError::Length(bytes.len()))?;
+        for record in wire {
+            self.insert(record.decode().map_err(StoreError::Wire)?)?;
+        }
+        Ok(())
+    }
+}
