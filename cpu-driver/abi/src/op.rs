@@ -104,7 +104,7 @@ ops! {
     Disown = 82,
     /// Kernel: turns the island off.
     PowerOff = 83,
-    /// Kernel: value = instructions-independent counters; w1 selects: 0 kernel entries, 1 dispatcher switches,
+    /// Kernel: value = a count since boot; w1 selects: 0 faults and interrupt entries, 1 dispatcher switches,
     /// 2 interrupts, 3 idle waits.
     Counter = 84,
 }

@@ -1,0 +1,130 @@
+//! The dispatcher object: a domain's presence on this core (paper §4.5).
+
+use core::mem::offset_of;
+use skerry_abi::cap::{DISPATCHER_BYTES, SLOT_BYTES};
+use skerry_abi::dispatcher::{DispatcherPage, State};
+use skerry_caps::SlotRef;
+use skerry_hal::{PhysAddr, VirtAddr};
+
+/// Names a dispatcher object by its physical address. 0 names none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct DcbRef(u64);
+
+impl DcbRef {
+    /// No dispatcher.
+    pub const NONE: Self = Self(0);
+
+    /// The dispatcher object at `base`.
+    pub const fn new(base: PhysAddr) -> Self {
+        Self(base.0)
+    }
+    /// Whether it names none.
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+    /// Where the object lies.
+    pub const fn object(self) -> PhysAddr {
+        PhysAddr(self.0)
+    }
+    /// The slot in the object that holds one of the capabilities it keeps.
+    pub const fn slot(self, which: KeptSlot) -> SlotRef {
+        SlotRef(self.0 + which as u64 * SLOT_BYTES)
+    }
+}
+
+/// The capabilities a dispatcher object keeps, at its head: what it runs on cannot vanish under it.
+#[derive(Clone, Copy)]
+pub enum KeptSlot {
+    /// Its root CNode.
+    Cspace = 0,
+    /// Its root page table.
+    Vspace = 1,
+    /// The frame of its dispatcher page.
+    Page = 2,
+    /// The endpoint to signal when it dies.
+    Death = 3,
+}
+
+impl KeptSlot {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Cspace, Self::Vspace, Self::Page, Self::Death];
+}
+
+/// The rest of the object.
+#[repr(C, align(64))]
+pub struct Dcb<C> {
+    /// User registers while it does not run.
+    pub context: C,
+    /// Physical address of the root CNode.
+    pub cspace: PhysAddr,
+    /// Physical address of the root page table.
+    pub vspace: PhysAddr,
+    /// Physical address of the dispatcher page.
+    pub page: PhysAddr,
+    /// Events that came and were not taken.
+    pub pending: u64,
+    /// Events it waits for.
+    pub mask: u64,
+    /// When it wants to be woken at the latest, in ticks; 0: never.
+    pub deadline: u64,
+    /// The doorbell count it last saw.
+    pub doorbells: u64,
+    /// Neighbours in the run queue or in the list of waiters.
+    pub next: DcbRef,
+    /// See `next`.
+    pub prev: DcbRef,
+    state: u32,
+}
+
+impl<C> Dcb<C> {
+    /// Where it starts in the object, after the kept slots.
+    pub const OFFSET: u64 = KeptSlot::ALL.len() as u64 * SLOT_BYTES;
+
+    /// Fails to compile where an ISA's context does not fit.
+    pub const FITS: () = assert!(size_of::<Self>() as u64 + Self::OFFSET <= DISPATCHER_BYTES);
+
+    /// What it is doing.
+    pub const fn state(&self) -> State {
+        match self.state {
+            0 => State::New,
+            1 => State::Ready,
+            2 => State::Waiting,
+            _ => State::Dead,
+        }
+    }
+
+    /// Sets what it is doing.
+    pub const fn set_state(&mut self, state: State) {
+        self.state = state as u32;
+    }
+}
+
+/// The words of a [`DispatcherPage`] that the CPU driver reads and writes, as offsets from its physical address.
+pub mod page {
+    use super::*;
+
+    /// `disabled` in the low half, `saved_valid` in the high half.
+    pub const FLAGS: u64 = offset_of!(DispatcherPage, disabled) as u64;
+    /// Entry of the upcall.
+    pub const UPCALL: u64 = offset_of!(DispatcherPage, upcall) as u64;
+    /// Its stack pointer.
+    pub const STACK: u64 = offset_of!(DispatcherPage, upcall_stack) as u64;
+    /// Clock frequency.
+    pub const FREQUENCY: u64 = offset_of!(DispatcherPage, frequency) as u64;
+    /// The core, in the low half.
+    pub const CORE: u64 = offset_of!(DispatcherPage, core) as u64;
+    /// Registers of the preempted thread.
+    pub const SAVED: u64 = offset_of!(DispatcherPage, saved) as u64;
+
+    const _: () = assert!(offset_of!(DispatcherPage, saved_valid) as u64 == FLAGS + 4);
+}
+
+/// Where an upcall enters.
+#[derive(Clone, Copy, Debug)]
+pub struct Upcall {
+    /// Program counter.
+    pub entry: VirtAddr,
+    /// Stack pointer.
+    pub stack: VirtAddr,
+}

@@ -1,0 +1,313 @@
+//! The per-core root, and the three ways in.
+
+use crate::dispatcher::{DcbRef, KeptSlot, Upcall, page};
+use crate::memory::Memory;
+use crate::ops::device::IrqTable;
+use crate::sched::Schedule;
+use core::fmt::{self, Write};
+use skerry_abi::dispatcher::{State, event};
+use skerry_abi::{CapType, CoreId, VirtAddr};
+use skerry_caps::{Db, Store};
+use skerry_hal::machine::Interrupt;
+use skerry_hal::{Fault, Handler, Machine, Next, UserContext};
+
+/// What happened since boot; for [`Op::Counter`](skerry_abi::Op::Counter).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// Entries that were not system calls on the short way.
+    pub entries: u64,
+    /// Switches from one dispatcher to another.
+    pub switches: u64,
+    /// Interrupts taken.
+    pub interrupts: u64,
+    /// Times the core went idle.
+    pub idles: u64,
+}
+
+/// One core's CPU driver.
+pub struct Kernel<M: Machine> {
+    pub(crate) core: CoreId,
+    pub(crate) memory: Memory<M>,
+    pub(crate) caps: Db,
+    pub(crate) schedule: Schedule,
+    pub(crate) irqs: IrqTable,
+    pub(crate) counters: Counters,
+    /// Times another core rang.
+    pub(crate) doorbells: u64,
+    /// Whose floating-point registers are in the core.
+    float_owner: DcbRef,
+    /// Whose address space is active.
+    space_owner: DcbRef,
+}
+
+/// How an invocation ends for its caller.
+pub(crate) enum Outcome {
+    /// With a value, at once.
+    Value(u64),
+    /// Later, or with all registers replaced: the context is as it should be.
+    Switched,
+}
+
+impl<M: Machine> Kernel<M> {
+    pub(crate) fn new(core: CoreId, machine: M) -> Self {
+        const { crate::dispatcher::Dcb::<M::Context>::FITS };
+        Self {
+            core,
+            memory: Memory::new(machine),
+            caps: Db::new(core),
+            schedule: Schedule::new(),
+            irqs: IrqTable::default(),
+            counters: Counters::default(),
+            doorbells: 0,
+            float_owner: DcbRef::NONE,
+            space_owner: DcbRef::NONE,
+        }
+    }
+
+    /// Who this core is.
+    pub const fn core(&self) -> CoreId {
+        self.core
+    }
+
+    /// The machine, for the panic path.
+    pub const fn machine(&mut self) -> &mut M {
+        self.memory.machine()
+    }
+
+    /// Picks who runs, and makes the core theirs.
+    pub(crate) fn dispatch(&mut self) -> Next<M::Context> {
+        if self.schedule.current.is_none() {
+            let next = self.schedule.ready.first();
+            if next.is_none() {
+                self.counters.idles += 1;
+                self.schedule.arm(self.memory.machine());
+                return Next::Idle;
+            }
+            self.schedule.ready.remove(&mut self.memory, next);
+            self.schedule.current = next;
+            self.schedule.start_slice(self.memory.machine_ref());
+        }
+        let current = self.schedule.current;
+        self.load(current);
+        self.schedule.arm(self.memory.machine());
+        Next::Run(self.memory.context_ptr(current))
+    }
+
+    fn load(&mut self, next: DcbRef) {
+        if self.float_owner != next {
+            if !self.float_owner.is_none() {
+                self.memory.with_context(self.float_owner, |m, c| m.save_float(c));
+            }
+            self.memory.with_context(next, |m, c| m.load_float(c));
+            self.float_owner = next;
+        }
+        if self.space_owner != next {
+            let root = self.memory.dcb(next).vspace;
+            self.memory.machine().switch_space(root);
+            self.space_owner = next;
+            self.counters.switches += 1;
+        }
+    }
+
+    /// The floating-point registers in the core are no longer those of any context.
+    pub(crate) const fn drop_float(&mut self) {
+        self.float_owner = DcbRef::NONE;
+    }
+
+    /// `at` goes: nothing may refer to it any more.
+    pub(crate) fn forget(&mut self, at: DcbRef) {
+        if self.float_owner == at {
+            self.float_owner = DcbRef::NONE;
+        }
+        if self.space_owner == at {
+            self.space_owner = DcbRef::NONE;
+        }
+        self.irqs.forget(at, self.memory.machine());
+    }
+
+    /// Takes the core from whoever has it; they are ready to go on.
+    pub(crate) fn preempt(&mut self) {
+        let current = self.schedule.current;
+        if current.is_none() {
+            return;
+        }
+        self.upcall_if_enabled(current);
+        self.schedule.current = DcbRef::NONE;
+        self.schedule.ready.push_back(&mut self.memory, current);
+    }
+
+    /// If `at` was running a thread, puts the thread into the dispatcher page and turns the context into an upcall.
+    /// Only after an interrupt or fault, which saved all registers.
+    fn upcall_if_enabled(&mut self, at: DcbRef) {
+        let base = self.memory.dcb(at).page;
+        let word = |kernel: &Self, offset| kernel.memory.read_shared(skerry_abi::PhysAddr(base.0 + offset));
+        if word(self, page::FLAGS) & 0xffff_ffff != 0 {
+            return;
+        }
+        let upcall =
+            Upcall { entry: VirtAddr(word(self, page::UPCALL)), stack: VirtAddr(word(self, page::STACK)) };
+        let limit = skerry_hal::addr::USER_END;
+        if upcall.entry.0 == 0 || upcall.entry.0 >= limit || upcall.stack.0 >= limit {
+            return;
+        }
+        let mut saved = [0u8; skerry_hal::context::MAX_CONTEXT];
+        let saved = &mut saved[..M::Context::SIZE];
+        let float_in_core = self.float_owner == at;
+        self.memory.with_context(at, |machine, context| {
+            if float_in_core {
+                machine.save_float(context);
+            }
+            context.save_to(saved);
+            context.start(upcall.entry, upcall.stack, [0, 0]);
+        });
+        self.drop_float();
+        self.memory.copy_in(skerry_abi::PhysAddr(base.0 + page::SAVED), saved);
+        self.memory.write_shared(skerry_abi::PhysAddr(base.0 + page::FLAGS), 1 | 1 << 32);
+    }
+
+    /// Raises event bits on a dispatcher. Answers whether that made it ready.
+    pub(crate) fn raise(&mut self, at: DcbRef, events: u64, first: bool) -> bool {
+        let dcb = self.memory.dcb(at);
+        dcb.pending |= events;
+        let taken = dcb.pending & dcb.mask;
+        if dcb.state() != State::Waiting || taken == 0 {
+            return false;
+        }
+        self.wake(at, taken, first);
+        true
+    }
+
+    /// Ends the wait of `at` with `events`.
+    pub(crate) fn wake(&mut self, at: DcbRef, events: u64, first: bool) {
+        self.schedule.waiting.remove(&mut self.memory, at);
+        let dcb = self.memory.dcb(at);
+        dcb.pending &= !events;
+        dcb.set_state(State::Ready);
+        dcb.context.set_result(0, events);
+        if first {
+            self.schedule.ready.push_front(&mut self.memory, at);
+        } else {
+            self.schedule.ready.push_back(&mut self.memory, at);
+        }
+    }
+
+    /// Wakes every waiter whose deadline has come or, if `rang`, that waits for the doorbell. Answers whether any.
+    fn wake_waiters(&mut self, rang: bool) -> bool {
+        let now = self.memory.machine_ref().now();
+        let (mut at, mut any) = (self.schedule.waiting.first(), false);
+        self.schedule.forget_deadlines();
+        while !at.is_none() {
+            let doorbells = self.doorbells;
+            let dcb = self.memory.dcb(at);
+            let next = dcb.next;
+            if rang && dcb.mask & event::DOORBELL != 0 {
+                dcb.doorbells = doorbells;
+                let events = event::DOORBELL | dcb.pending & dcb.mask;
+                self.wake(at, events, true);
+                any = true;
+            } else if dcb.deadline != 0 && dcb.deadline <= now {
+                self.wake(at, 0, true);
+                any = true;
+            } else {
+                let deadline = dcb.deadline;
+                self.schedule.note_deadline(deadline);
+            }
+            at = next;
+        }
+        any
+    }
+
+    /// Stops a dispatcher for good and signals whoever wanted to know.
+    pub(crate) fn kill(&mut self, at: DcbRef) {
+        match self.memory.dcb(at).state() {
+            State::Dead => return,
+            State::Ready if self.schedule.current == at => self.schedule.current = DcbRef::NONE,
+            State::Ready => self.schedule.ready.remove(&mut self.memory, at),
+            State::Waiting => self.schedule.waiting.remove(&mut self.memory, at),
+            State::New => {}
+        }
+        if self.memory.dcb(at).state() != State::New {
+            self.schedule.count -= 1;
+        }
+        self.memory.dcb(at).set_state(State::Dead);
+        self.forget(at);
+        if let Some(cap) = self.memory.slot(at.slot(KeptSlot::Death)).cap()
+            && cap.ty == CapType::Endpoint
+        {
+            self.raise(DcbRef::new(skerry_abi::PhysAddr(cap.base)), cap.extra, false);
+        }
+    }
+
+    /// A writer to the early console.
+    pub(crate) fn console(&mut self) -> impl Write + '_ {
+        Console(self.memory.machine())
+    }
+}
+
+struct Console<'a, M>(&'a mut M);
+
+impl<M: Machine> Write for Console<'_, M> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.console(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl<M: Machine> Handler<M::Context> for Kernel<M> {
+    #[inline]
+    fn syscall(&mut self, words: [u64; 6]) -> Next<M::Context> {
+        let current = self.schedule.current;
+        let (code, value) = match self.invoke(words) {
+            Ok(Outcome::Value(value)) => (0, value),
+            Ok(Outcome::Switched) => return self.dispatch(),
+            Err(error) => (error as u64, 0),
+        };
+        let context = &mut self.memory.dcb(current).context;
+        context.set_result(code, value);
+        Next::Run(context.into())
+    }
+
+    fn fault(&mut self, fault: Fault) -> Next<M::Context> {
+        self.counters.entries += 1;
+        let (current, core) = (self.schedule.current, self.core);
+        let (pc, sp) = {
+            let context = &self.memory.dcb(current).context;
+            (context.pc(), context.sp())
+        };
+        // The reason dies with the message: a console that takes no more text changes nothing here.
+        let _ = writeln!(
+            self.console(),
+            "\r\nskerry {core}: domain at {:#x} stopped by a {:?} fault at {}, pc {pc}, sp {sp}, code {:#x}\r",
+            current.object().0,
+            fault.kind,
+            fault.addr,
+            fault.code
+        );
+        self.kill(current);
+        self.dispatch()
+    }
+
+    fn interrupt(&mut self) -> Next<M::Context> {
+        self.counters.entries += 1;
+        let mut woke = false;
+        while let Some(interrupt) = self.memory.machine().next_interrupt() {
+            self.counters.interrupts += 1;
+            match interrupt {
+                Interrupt::Timer => self.schedule.disarmed(),
+                Interrupt::Doorbell => {
+                    self.doorbells += 1;
+                    woke |= self.wake_waiters(true);
+                }
+                Interrupt::Line(line) => woke |= self.deliver_irq(line),
+            }
+        }
+        let now = self.memory.machine_ref().now();
+        if self.schedule.deadline_due(now) {
+            woke |= self.wake_waiters(false);
+        }
+        if woke || (self.schedule.slice_over(now) && !self.schedule.ready.is_empty()) {
+            self.preempt();
+        }
+        self.dispatch()
+    }
+}

@@ -1,0 +1,143 @@
+//! Interrupt lines, I/O ports, and other cores.
+
+use crate::dispatcher::DcbRef;
+use crate::invoke::Call;
+use crate::kernel::{Kernel, Outcome};
+use skerry_abi::{CPtr, CapType, Error, HwId, PhysAddr, Rights};
+use skerry_hal::{Machine, StartError};
+
+/// Lines that one core delivers at most.
+const MAX_LINES: usize = 32;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Binding {
+    line: u32,
+    to: DcbRef,
+    events: u64,
+}
+
+/// Which line goes to which dispatcher, as which events.
+#[derive(Clone, Copy, Debug)]
+pub struct IrqTable([Binding; MAX_LINES]);
+
+impl Default for IrqTable {
+    fn default() -> Self {
+        Self([Binding::default(); MAX_LINES])
+    }
+}
+
+impl IrqTable {
+    fn find(&self, line: u32) -> Option<&Binding> {
+        self.0.iter().find(|b| !b.to.is_none() && b.line == line)
+    }
+
+    /// Unbinds every line of a dispatcher that goes.
+    pub(crate) fn forget<M: Machine>(&mut self, at: DcbRef, machine: &mut M) {
+        for binding in self.0.iter_mut().filter(|b| b.to == at) {
+            machine.mask_irq(binding.line);
+            *binding = Binding::default();
+        }
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// A device line went off. It stays masked until its driver acknowledges. Answers whether that woke anybody.
+    pub(crate) fn deliver_irq(&mut self, line: u32) -> bool {
+        match self.irqs.find(line).copied() {
+            Some(binding) => self.raise(binding.to, binding.events, true),
+            None => false,
+        }
+    }
+
+    /// Checks that word 1 lies in the capability's range; answers it.
+    fn in_range(call: &Call) -> Result<u64, Error> {
+        let n = call.w[1];
+        if n >= call.cap.base && n < call.cap.end() { Ok(n) } else { Err(Error::BadArgument) }
+    }
+
+    fn line(call: &Call) -> Result<u32, Error> {
+        u32::try_from(Self::in_range(call)?).map_err(|_| Error::BadArgument)
+    }
+
+    pub(crate) fn bind_irq(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::WRITE)?;
+        let line = Self::line(call)?;
+        if call.cptr_lo(2) == CPtr::NULL {
+            self.memory.machine().mask_irq(line);
+            for binding in self.irqs.0.iter_mut().filter(|b| b.line == line) {
+                *binding = Binding::default();
+            }
+            return Ok(Outcome::Value(0));
+        }
+        let (_, endpoint) = self.lookup_as(call.cptr_lo(2), CapType::Endpoint, Rights::SIGNAL)?;
+        if endpoint.owner != self.core {
+            return Err(Error::Remote);
+        }
+        if self.irqs.find(line).is_some() {
+            return Err(Error::InUse);
+        }
+        let free = self.irqs.0.iter_mut().find(|b| b.to.is_none()).ok_or(Error::Full)?;
+        *free = Binding { line, to: DcbRef::new(PhysAddr(endpoint.base)), events: endpoint.extra };
+        if self.memory.machine().unmask_irq(line) {
+            return Ok(Outcome::Value(0));
+        }
+        for binding in self.irqs.0.iter_mut().filter(|b| b.line == line) {
+            *binding = Binding::default();
+        }
+        Err(Error::Hardware)
+    }
+
+    pub(crate) fn ack_irq(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::WRITE)?;
+        let line = Self::line(call)?;
+        if self.irqs.find(line).is_none() {
+            return Err(Error::BadState);
+        }
+        self.memory.machine().unmask_irq(line);
+        Ok(Outcome::Value(0))
+    }
+
+    /// The port and width an invocation names.
+    fn port(call: &Call) -> Result<(u16, u8), Error> {
+        let (first, width) = (Self::in_range(call)?, call.w[2]);
+        if !matches!(width, 1 | 2 | 4) || first + width > call.cap.end() {
+            return Err(Error::BadArgument);
+        }
+        Ok((u16::try_from(first).map_err(|_| Error::BadArgument)?, width as u8))
+    }
+
+    pub(crate) fn port_in(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::READ)?;
+        let (port, width) = Self::port(call)?;
+        let value = self.memory.machine().port_read(port, width).ok_or(Error::Hardware)?;
+        Ok(Outcome::Value(u64::from(value)))
+    }
+
+    pub(crate) fn port_out(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::WRITE)?;
+        let (port, width) = Self::port(call)?;
+        if self.memory.machine().port_write(port, width, call.lo(3)) {
+            Ok(Outcome::Value(0))
+        } else {
+            Err(Error::Hardware)
+        }
+    }
+
+    pub(crate) fn start_core(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::CONTROL)?;
+        let core = HwId(Self::in_range(call)?);
+        match self.memory.machine().start_core(core, PhysAddr(call.w[2]), PhysAddr(call.w[3])) {
+            Ok(()) => Ok(Outcome::Value(0)),
+            Err(StartError::AlreadyOn) => Err(Error::BadState),
+            Err(StartError::BadEntry) => Err(Error::BadArgument),
+            Err(StartError::Refused | StartError::Unsupported) => Err(Error::Hardware),
+        }
+    }
+
+    pub(crate) fn ring(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::SIGNAL)?;
+        let core = HwId(Self::in_range(call)?);
+        self.memory.machine().ring(core);
+        Ok(Outcome::Value(0))
+    }
+}

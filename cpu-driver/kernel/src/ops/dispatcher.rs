@@ -1,0 +1,180 @@
+//! Dispatchers and endpoints.
+
+use crate::dispatcher::{DcbRef, KeptSlot, page};
+use crate::invoke::Call;
+use crate::kernel::{Kernel, Outcome};
+use crate::sched::MAX_DISPATCHERS;
+use skerry_abi::dispatcher::{State, event};
+use skerry_abi::{CapType, Error, PAGE_SIZE, PhysAddr, Rights, VirtAddr};
+use skerry_caps::Cap;
+use skerry_hal::addr::USER_END;
+use skerry_hal::paging::ROOT_LEVEL;
+use skerry_hal::{Machine, UserContext};
+
+impl<M: Machine> Kernel<M> {
+    pub(crate) fn configure(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::WRITE)?;
+        let at = DcbRef::new(PhysAddr(call.cap.base));
+        if self.memory.dcb(at).state() != State::New || !self.memory.dcb(at).cspace.eq(&PhysAddr(0)) {
+            return Err(Error::BadState);
+        }
+        let (cspace, root) = self.lookup_as(call.cptr_lo(1), CapType::CNode, Rights::WRITE)?;
+        let (vspace, table) = self.lookup_as(call.cptr_hi(1), CapType::VNode, Rights::WRITE)?;
+        let (frame, page) = self.lookup_as(call.cptr_lo(2), CapType::Frame, Rights::READ | Rights::WRITE)?;
+        let death = match call.cptr_hi(2) {
+            skerry_abi::CPtr::NULL => None,
+            cptr => Some(self.lookup_as(cptr, CapType::Endpoint, Rights::SIGNAL)?.0),
+        };
+        if table.level != ROOT_LEVEL || page.len < PAGE_SIZE || call.w[3] >= USER_END || call.w[4] >= USER_END
+        {
+            return Err(Error::BadArgument);
+        }
+        let kept = [(KeptSlot::Cspace, cspace), (KeptSlot::Vspace, vspace), (KeptSlot::Page, frame)];
+        for (which, from) in kept {
+            self.caps.copy(&mut self.memory, from, at.slot(which), Rights::all())?;
+        }
+        if let Some(death) = death {
+            self.caps.copy(&mut self.memory, death, at.slot(KeptSlot::Death), Rights::all())?;
+        }
+        self.prepare(at, &root, &table, &page, [call.w[3], call.w[4], call.w[5]]);
+        Ok(Outcome::Value(0))
+    }
+
+    /// Fills in a new dispatcher object whose kept slots are full. `start` is entry, stack pointer, argument.
+    pub(crate) fn prepare(&mut self, at: DcbRef, root: &Cap, table: &Cap, page: &Cap, start: [u64; 3]) {
+        let (core, base) = (self.core, page.base);
+        let frequency = self.memory.machine_ref().frequency();
+        let dcb = self.memory.dcb(at);
+        dcb.cspace = PhysAddr(root.base);
+        dcb.vspace = PhysAddr(table.base);
+        dcb.page = PhysAddr(base);
+        dcb.context.start(VirtAddr(start[0]), VirtAddr(start[1]), [start[2], 0]);
+        self.memory.write_shared(PhysAddr(base + page::FREQUENCY), frequency);
+        self.memory.write_shared(PhysAddr(base + page::CORE), u64::from(core.raw()));
+        // Disabled until it says otherwise: a program without a scheduler of its own just runs.
+        self.memory.write_shared(PhysAddr(base + page::FLAGS), 1);
+    }
+
+    pub(crate) fn start(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::WRITE)?;
+        self.make_ready(DcbRef::new(PhysAddr(call.cap.base)))?;
+        Ok(Outcome::Value(0))
+    }
+
+    pub(crate) fn make_ready(&mut self, at: DcbRef) -> Result<(), Error> {
+        let dcb = self.memory.dcb(at);
+        if dcb.state() != State::New || dcb.cspace.0 == 0 {
+            return Err(Error::BadState);
+        }
+        if self.schedule.count >= MAX_DISPATCHERS {
+            return Err(Error::Full);
+        }
+        dcb.set_state(State::Ready);
+        self.schedule.count += 1;
+        if self.schedule.ready.is_empty() {
+            self.schedule.start_slice(self.memory.machine_ref());
+        }
+        self.schedule.ready.push_back(&mut self.memory, at);
+        self.schedule.arm(self.memory.machine());
+        Ok(())
+    }
+
+    pub(crate) fn stop(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::WRITE)?;
+        let at = DcbRef::new(PhysAddr(call.cap.base));
+        let own = self.schedule.current == at;
+        self.kill(at);
+        Ok(if own { Outcome::Switched } else { Outcome::Value(0) })
+    }
+
+    pub(crate) fn state(&mut self, call: &Call) -> Result<Outcome, Error> {
+        Ok(Outcome::Value(self.memory.dcb(DcbRef::new(PhysAddr(call.cap.base))).state() as u64))
+    }
+
+    /// The caller's own dispatcher, if that is what the invoked capability is for.
+    fn own(&self, call: &Call) -> Result<DcbRef, Error> {
+        let at = DcbRef::new(PhysAddr(call.cap.base));
+        if self.schedule.current == at { Ok(at) } else { Err(Error::BadState) }
+    }
+
+    pub(crate) fn wait(&mut self, call: &Call) -> Result<Outcome, Error> {
+        let at = self.own(call)?;
+        let (mask, deadline, doorbells) = (call.w[1], call.w[2], self.doorbells);
+        let dcb = self.memory.dcb(at);
+        let mut events = dcb.pending & mask;
+        dcb.pending &= !events;
+        if mask & event::DOORBELL != 0 && dcb.doorbells != doorbells {
+            dcb.doorbells = doorbells;
+            events |= event::DOORBELL;
+        }
+        if events != 0 || (deadline != 0 && deadline <= self.memory.machine_ref().now()) {
+            return Ok(Outcome::Value(events));
+        }
+        let dcb = self.memory.dcb(at);
+        (dcb.mask, dcb.deadline) = (mask, deadline);
+        dcb.set_state(State::Waiting);
+        self.schedule.waiting.push_back(&mut self.memory, at);
+        self.schedule.note_deadline(deadline);
+        self.schedule.current = DcbRef::NONE;
+        Ok(Outcome::Switched)
+    }
+
+    pub(crate) fn yield_core(&mut self, call: &Call) -> Result<Outcome, Error> {
+        let at = self.own(call)?;
+        if self.schedule.ready.is_empty() {
+            return Ok(Outcome::Value(0));
+        }
+        self.memory.dcb(at).context.set_result(0, 0);
+        self.schedule.ready.push_back(&mut self.memory, at);
+        self.schedule.current = DcbRef::NONE;
+        Ok(Outcome::Switched)
+    }
+
+    pub(crate) fn resume(&mut self, call: &Call) -> Result<Outcome, Error> {
+        let at = self.own(call)?;
+        let base = self.memory.dcb(at).page.0;
+        if self.memory.read_shared(PhysAddr(base + page::FLAGS)) >> 32 == 0 {
+            return Err(Error::BadState);
+        }
+        let mut saved = [0u8; skerry_hal::context::MAX_CONTEXT];
+        let saved = &mut saved[..M::Context::SIZE];
+        self.memory.copy_out(PhysAddr(base + page::SAVED), saved);
+        if !self.memory.dcb(at).context.load_from(saved) {
+            return Err(Error::BadArgument);
+        }
+        self.drop_float();
+        self.memory.write_shared(PhysAddr(base + page::FLAGS), 0);
+        Ok(Outcome::Switched)
+    }
+
+    pub(crate) fn make_endpoint(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::GRANT)?;
+        if call.w[1] == 0 || call.w[1] & !event::USER != 0 {
+            return Err(Error::BadArgument);
+        }
+        let to = self.destination(call.cptr_lo(2), call.cptr_hi(2))?;
+        let mut cap = Cap::new(CapType::Endpoint, call.cap.base, call.cap.len, self.core);
+        cap.rights = Rights::SIGNAL | Rights::GRANT;
+        cap.extra = call.w[1];
+        self.caps.insert(&mut self.memory, to, &cap)?;
+        Ok(Outcome::Value(0))
+    }
+
+    pub(crate) fn signal(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::SIGNAL)?;
+        if call.cap.owner != self.core {
+            return Err(Error::Remote);
+        }
+        let at = DcbRef::new(PhysAddr(call.cap.base));
+        if self.memory.dcb(at).state() == State::Dead {
+            return Err(Error::BadState);
+        }
+        if self.raise(at, call.cap.extra, false) {
+            if self.schedule.slice_over(self.memory.machine_ref().now()) {
+                self.schedule.start_slice(self.memory.machine_ref());
+            }
+            self.schedule.arm(self.memory.machine());
+        }
+        Ok(Outcome::Value(0))
+    }
+}
