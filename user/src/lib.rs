@@ -1,1 +1,53 @@
-//! Placeholder.
+//! # `skerry-user`: what every domain links
+//!
+//! A domain is an ordinary program with a root CNode full of capabilities and nothing else: this crate turns those into
+//! memory, channels, children and time. It knows no instruction set; what it needs of one comes through `skerry-arch`.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`rt`] | [`main!`]: from `_start` to the program's `main`; heap, panics |
+//! | [`sys`] | the system call: one invocation of one capability |
+//! | [`cap`] | typed capabilities: [`cap::Ram`], [`cap::Frame`], [`cap::VNode`], … |
+//! | [`cspace`] | [`cspace::Slots`]: which capability slots are free |
+//! | [`ram`] | [`ram::Pool`]: which RAM is free, by NUMA node |
+//! | [`mem`] | [`mem::Memory`]: both together: objects made on demand (rule `user-pays`) |
+//! | [`vspace`] | [`vspace::Space`]: builds an address space, the domain's own or a child's |
+//! | [`domain`] | [`domain::Domain`]: what this domain was given, and all of the above for itself |
+//! | [`image`] | checks a static-PIE ELF file and plans its segments; pure |
+//! | [`spawn`] | [`spawn::Child`]: a new domain, piece by piece |
+//! | [`chan`] | [`chan::Chan`]: a URPC channel with a way to wake its peer |
+//! | [`exec`] | the executor: tasks, timers, bounded polling, then one blocking wait |
+//! | [`dispatch`] | upcalls: threads under a dispatcher of their own (paper §4.5) |
+//! | [`log`], [`clock`] | the log over the early console; ticks and nanoseconds |
+//!
+//! The flow: `_start` → [`main!`] → [`domain::Domain::take`] → the program spawns tasks on [`exec::Executor`] → each
+//! polls channels; when none is ready the executor arms their wake requests and blocks in the CPU driver.
+//!
+//! Neighbours: `apps/` above; `cpu-driver/abi`, `urpc`, `arch` below.
+#![cfg_attr(not(test), no_std)]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+pub mod cap;
+pub mod chan;
+pub mod clock;
+pub mod cspace;
+pub mod dispatch;
+pub mod domain;
+pub mod exec;
+pub mod image;
+pub mod log;
+pub mod mem;
+pub mod ram;
+pub mod rt;
+pub mod spawn;
+pub mod sys;
+mod view;
+pub mod vspace;
+
+pub use ::log as logging;
+pub use domain::Domain;
+pub use skerry_abi as abi;
+pub use skerry_abi::Error;
+pub use skerry_arch::user_start;

@@ -1,0 +1,289 @@
+//! Typed capabilities. Each is a name ([`CPtr`]) and a promise, checked by the CPU driver at every use, of what is there.
+
+use crate::sys::invoke;
+use skerry_abi::domain::slot;
+use skerry_abi::op::halves;
+use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, Op, PhysAddr, PhysRange, Rights};
+use skerry_hal::MapFlags;
+
+macro_rules! caps {
+    ($($(#[$doc:meta])* $name:ident,)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub struct $name(pub CPtr);
+
+        impl $name {
+            /// Its name.
+            pub const fn cptr(self) -> CPtr {
+                self.0
+            }
+        }
+    )*};
+}
+
+caps! {
+    /// Something to be retyped: RAM, a device frame, a window frame, IRQs, ports, cores.
+    Ram,
+    /// Memory that can be mapped: a frame, a device frame or a window frame.
+    Frame,
+    /// A page table.
+    VNode,
+    /// A table of slots; most operations want a root.
+    CNode,
+    /// A domain's presence on a core.
+    Dispatcher,
+    /// The right to signal a dispatcher.
+    Endpoint,
+    /// A range of interrupt lines.
+    Irq,
+    /// A range of I/O ports.
+    IoPort,
+    /// A range of cores.
+    Core,
+    /// Authority over the own CPU driver.
+    Kernel,
+}
+
+/// The domain's own root CNode.
+pub const ROOT: CNode = CNode(slot::ROOT);
+/// The domain's own dispatcher.
+pub const SELF: Dispatcher = Dispatcher(slot::DISPATCHER);
+/// The domain's `Kernel` capability, with whatever rights it has.
+pub const KERNEL: Kernel = Kernel(slot::KERNEL);
+
+/// What a retype makes.
+#[derive(Clone, Copy, Debug)]
+pub struct Make {
+    /// The new type.
+    pub ty: CapType,
+    /// Level of a VNode, else 0.
+    pub level: u8,
+    /// Rights kept.
+    pub rights: Rights,
+    /// Offset of the first object in the source.
+    pub offset: u64,
+    /// Length of each object.
+    pub len: u64,
+    /// How many.
+    pub count: u32,
+}
+
+/// Makes objects out of `source`; the first goes to `dest` in the own space, the others follow.
+///
+/// # Errors
+/// What the CPU driver answers.
+pub fn retype(source: CPtr, make: &Make, dest: CPtr) -> Result<(), Error> {
+    let what = u32::from(make.ty as u8) | u32::from(make.level) << 8 | u32::from(make.rights.bits()) << 16;
+    let to = halves(slot::ROOT.0, dest.0);
+    invoke(source, Op::Retype, [halves(what, make.count), make.offset, make.len, to, 0]).map(drop)
+}
+
+/// Type and range of a capability.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Its type.
+    pub ty: CapType,
+    /// Its rights.
+    pub rights: Rights,
+    /// First byte, line, port or core.
+    pub base: u64,
+    /// How many.
+    pub len: u64,
+}
+
+/// Asks what lies at `cptr`.
+///
+/// # Errors
+/// [`Error::EmptySlot`].
+pub fn identify(cptr: CPtr) -> Result<Identity, Error> {
+    let word = invoke(cptr, Op::Identify, [0; 5])?;
+    let base = invoke(cptr, Op::Identify, [1, 0, 0, 0, 0])?;
+    let len = invoke(cptr, Op::Identify, [2, 0, 0, 0, 0])?;
+    let ty = CapType::from_raw(word as u8).ok_or(Error::Unknown)?;
+    Ok(Identity { ty, rights: Rights::from_bits_truncate((word >> 8) as u8), base, len })
+}
+
+impl CNode {
+    /// Copies `from` (own space) to `to` in this root's space, with at most `rights`.
+    pub fn copy_in(self, from: CPtr, to: CPtr, rights: Rights) -> Result<(), Error> {
+        self.copy(slot::ROOT, from, to, rights)
+    }
+
+    /// Copies `from` in the space of `from_root` to `to` in this root's space.
+    pub fn copy(self, from_root: CPtr, from: CPtr, to: CPtr, rights: Rights) -> Result<(), Error> {
+        let mask = halves(u32::from(rights.bits()), from_root.0);
+        invoke(self.0, Op::Copy, [halves(from.0, to.0), mask, 0, 0, 0]).map(drop)
+    }
+
+    /// Empties a slot of this root's space.
+    pub fn delete(self, at: CPtr) -> Result<(), Error> {
+        invoke(self.0, Op::Delete, [u64::from(at.0), 0, 0, 0, 0]).map(drop)
+    }
+
+    /// Hangs a CNode (own space) into this root at `index`.
+    pub fn attach(self, node: CNode, index: u32) -> Result<(), Error> {
+        invoke(self.0, Op::Attach, [u64::from(node.0.0), u64::from(index), 0, 0, 0]).map(drop)
+    }
+}
+
+impl VNode {
+    /// Fills `count` entries from `entry` with pages of `what` from `offset`, or one with a table one level down.
+    pub fn map(self, entry: u32, count: u32, what: CPtr, flags: MapFlags, offset: u64) -> Result<(), Error> {
+        let flags = u64::from(flags.bits());
+        invoke(self.0, Op::Map, [halves(entry, count), u64::from(what.0), flags, offset, 0]).map(drop)
+    }
+
+    /// Empties `count` entries from `entry`, which translate addresses from `va`.
+    pub fn unmap(self, entry: u32, count: u32, va: u64) -> Result<(), Error> {
+        invoke(self.0, Op::Unmap, [halves(entry, count), va, 0, 0, 0]).map(drop)
+    }
+}
+
+/// What [`Dispatcher::configure`] takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Configure {
+    /// Root CNode.
+    pub root: CNode,
+    /// Root page table.
+    pub vspace: VNode,
+    /// Frame of the dispatcher page.
+    pub page: Frame,
+    /// Signalled when it dies.
+    pub death: Option<Endpoint>,
+    /// Where it starts.
+    pub entry: u64,
+    /// Its stack pointer.
+    pub stack: u64,
+    /// Its argument.
+    pub arg: u64,
+}
+
+impl Dispatcher {
+    /// Gives it all it needs to run.
+    pub fn configure(self, how: &Configure) -> Result<(), Error> {
+        let spaces = halves(how.root.0.0, how.vspace.0.0);
+        let page = halves(how.page.0.0, how.death.map_or(0, |e| e.0.0));
+        invoke(self.0, Op::Configure, [spaces, page, how.entry, how.stack, how.arg]).map(drop)
+    }
+
+    /// Makes it runnable.
+    pub fn start(self) -> Result<(), Error> {
+        invoke(self.0, Op::Start, [0; 5]).map(drop)
+    }
+
+    /// Own dispatcher: blocks until an event of `mask` or the clock's `deadline` (0: none). The events that came.
+    #[inline]
+    pub fn wait(self, mask: u64, deadline: u64) -> Result<u64, Error> {
+        invoke(self.0, Op::Wait, [mask, deadline, 0, 0, 0])
+    }
+
+    /// Own dispatcher: lets others run.
+    pub fn give_way(self) -> Result<(), Error> {
+        invoke(self.0, Op::Yield, [0; 5]).map(drop)
+    }
+
+    /// Makes an endpoint that raises `bits`, in the own space at `dest`.
+    pub fn endpoint(self, bits: u64, dest: CPtr) -> Result<Endpoint, Error> {
+        invoke(self.0, Op::MakeEndpoint, [bits, halves(slot::ROOT.0, dest.0), 0, 0, 0])?;
+        Ok(Endpoint(dest))
+    }
+
+    /// Stops it for good.
+    pub fn stop(self) -> Result<(), Error> {
+        invoke(self.0, Op::Stop, [0; 5]).map(drop)
+    }
+
+    /// Its [`State`](skerry_abi::dispatcher::State).
+    pub fn state(self) -> Result<u64, Error> {
+        invoke(self.0, Op::State, [0; 5])
+    }
+}
+
+impl Endpoint {
+    /// Raises its events.
+    #[inline]
+    pub fn signal(self) -> Result<(), Error> {
+        invoke(self.0, Op::Signal, [0; 5]).map(drop)
+    }
+}
+
+impl Irq {
+    /// Delivers `line` to `endpoint`.
+    pub fn bind(self, line: u32, endpoint: Endpoint) -> Result<(), Error> {
+        invoke(self.0, Op::BindIrq, [line.into(), endpoint.0.0.into(), 0, 0, 0]).map(drop)
+    }
+
+    /// `line` has been served.
+    pub fn ack(self, line: u32) -> Result<(), Error> {
+        invoke(self.0, Op::AckIrq, [line.into(), 0, 0, 0, 0]).map(drop)
+    }
+}
+
+impl IoPort {
+    /// Reads `width` bytes.
+    pub fn read(self, port: u16, width: u8) -> Result<u32, Error> {
+        invoke(self.0, Op::PortIn, [port.into(), width.into(), 0, 0, 0]).map(|value| value as u32)
+    }
+
+    /// Writes `width` bytes.
+    pub fn write(self, port: u16, width: u8, value: u32) -> Result<(), Error> {
+        invoke(self.0, Op::PortOut, [port.into(), width.into(), value.into(), 0, 0]).map(drop)
+    }
+}
+
+impl Core {
+    /// Starts a core.
+    pub fn start(self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<(), Error> {
+        invoke(self.0, Op::StartCore, [core.0, entry.0, arg.0, 0, 0]).map(drop)
+    }
+
+    /// Rings a core.
+    #[inline]
+    pub fn ring(self, core: HwId) -> Result<(), Error> {
+        invoke(self.0, Op::Ring, [core.0, 0, 0, 0, 0]).map(drop)
+    }
+}
+
+impl Kernel {
+    /// Writes at most 32 bytes to the early console.
+    pub fn console_write(self, bytes: &[u8]) -> Result<(), Error> {
+        let mut room = [0u8; 32];
+        let len = bytes.len().min(room.len());
+        room[..len].copy_from_slice(&bytes[..len]);
+        let word = |n: usize| {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(&room[n * 8..n * 8 + 8]);
+            u64::from_le_bytes(eight)
+        };
+        invoke(self.0, Op::ConsoleWrite, [len as u64, word(0), word(1), word(2), word(3)]).map(drop)
+    }
+
+    /// Makes a capability at `dest` for memory that `owner` owns.
+    pub fn adopt(
+        self,
+        ty: CapType,
+        rights: Rights,
+        owner: CoreId,
+        at: PhysRange,
+        dest: CPtr,
+    ) -> Result<(), Error> {
+        let what = u32::from(ty as u8) | u32::from(rights.bits()) << 8;
+        let to = halves(slot::ROOT.0, dest.0);
+        invoke(self.0, Op::Adopt, [halves(what, owner.raw()), at.base.0, at.len, to, 0]).map(drop)
+    }
+
+    /// The RAM at `ram` now belongs to `owner`.
+    pub fn disown(self, ram: CPtr, owner: CoreId) -> Result<(), Error> {
+        invoke(self.0, Op::Disown, [u64::from(ram.0), u64::from(owner.raw()), 0, 0, 0]).map(drop)
+    }
+
+    /// Turns the island off.
+    pub fn power_off(self) -> Result<(), Error> {
+        invoke(self.0, Op::PowerOff, [0; 5]).map(drop)
+    }
+
+    /// One of the CPU driver's counters.
+    pub fn counter(self, which: u64) -> Result<u64, Error> {
+        invoke(self.0, Op::Counter, [which, 0, 0, 0, 0])
+    }
+}

@@ -1,0 +1,120 @@
+//! From `_start` to the program: heap, log, panics.
+#![expect(unsafe_code, reason = "the heap, and the one pointer that a spawner passes")]
+
+use crate::cap::SELF;
+use crate::domain::{Domain, name_of};
+use crate::{clock, log};
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
+use core::fmt::Write;
+use core::mem::MaybeUninit;
+use core::panic::PanicInfo;
+use linked_list_allocator::LockedHeap;
+use skerry_abi::domain::{DomainInfo, MAGIC};
+
+/// Bytes of heap unless [`main!`](crate::main!) says otherwise.
+pub const DEFAULT_HEAP: usize = 1 << 20;
+
+/// A heap of `N` bytes in the program's own zeroed data, which its spawner paid for.
+///
+/// A thread that is preempted while it holds the lock would leave the scheduler spinning: threads do not allocate.
+pub struct Heap<const N: usize> {
+    heap: LockedHeap,
+    arena: UnsafeCell<MaybeUninit<[u8; N]>>,
+}
+
+// SAFETY: the arena is reached only through `heap`, which is locked.
+unsafe impl<const N: usize> Sync for Heap<N> {}
+
+impl<const N: usize> Heap<N> {
+    /// An empty heap: everything fails until [`init`](Self::init).
+    #[expect(clippy::new_without_default, reason = "it belongs in a static")]
+    pub const fn new() -> Self {
+        Self { heap: LockedHeap::empty(), arena: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    /// Makes the arena available.
+    pub fn init(&'static self) {
+        let mut heap = self.heap.lock();
+        if heap.size() == 0 {
+            // SAFETY: the arena is static, `N` bytes, and belongs to the heap alone, which is empty still.
+            unsafe { heap.init(self.arena.get().cast(), N) };
+        }
+    }
+}
+
+// SAFETY: forwards to an allocator.
+unsafe impl<const N: usize> GlobalAlloc for Heap<N> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.heap.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.heap.dealloc(at, layout) }
+    }
+}
+
+/// Runs the program. [`main!`](crate::main!) calls it.
+///
+/// # Safety
+/// `info` is what a spawner passed: it points to a mapped, read-only [`DomainInfo`] that nobody changes any more.
+pub unsafe fn start(info: *const u8, main: fn(Domain)) -> ! {
+    // SAFETY: the caller's promise; any bit pattern is a `DomainInfo`.
+    let info: &'static DomainInfo = unsafe { &*info.cast() };
+    clock::set_frequency(info.frequency);
+    if info.magic != MAGIC {
+        log::early_line(b"a domain was started without a DomainInfo");
+        stop();
+    }
+    let level = info.arg("log").and_then(|text| text.parse().ok()).unwrap_or(3);
+    log::init(info.core, name_of(info), log::filter_from(level));
+    main(Domain::take(info));
+    stop();
+}
+
+/// Says where and why, then stops the dispatcher.
+pub fn panicked(info: &PanicInfo<'_>) -> ! {
+    let mut line = log::Line::new();
+    // A line that does not fit is cut.
+    let _cut = write!(line, "panic: {info}");
+    log::early_line(line.as_bytes());
+    stop();
+}
+
+/// Stops this dispatcher.
+pub fn stop() -> ! {
+    loop {
+        // It cannot be refused; if it were, waiting for nothing is the next best.
+        let _refused = SELF.stop();
+        let _refused = SELF.wait(0, 0);
+    }
+}
+
+/// Defines the program: `main!(main)` or `main!(main, heap = BYTES)`, where `main` is a `fn(Domain)`; when it returns,
+/// the dispatcher stops.
+#[macro_export]
+macro_rules! main {
+    ($main:path) => {
+        $crate::main!($main, heap = $crate::rt::DEFAULT_HEAP);
+    };
+    ($main:path, heap = $heap:expr) => {
+        $crate::user_start!();
+
+        #[global_allocator]
+        static HEAP: $crate::rt::Heap<{ $heap }> = $crate::rt::Heap::new();
+
+        #[panic_handler]
+        fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::rt::panicked(info)
+        }
+
+        #[expect(unsafe_code, reason = "called by `_start`, under a name that the linker knows")]
+        #[unsafe(no_mangle)]
+        extern "C" fn skerry_main(info: *const u8) -> ! {
+            HEAP.init();
+            // SAFETY: `_start` passes on what the spawner gave, which keeps to the boundary's rules.
+            unsafe { $crate::rt::start(info, $main) }
+        }
+    };
+}

@@ -1,0 +1,17 @@
+//! The system call: one invocation of one capability.
+
+use skerry_abi::op::word0;
+use skerry_abi::{CPtr, Error, Op};
+
+/// Invokes `op` on the capability at `target`.
+///
+/// # Errors
+/// What the CPU driver answers.
+#[inline]
+pub fn invoke(target: CPtr, op: Op, args: [u64; 5]) -> Result<u64, Error> {
+    let [a, b, c, d, e] = args;
+    match skerry_arch::user::syscall([word0(target, op), a, b, c, d, e]) {
+        (0, value) => Ok(value),
+        (code, _) => Err(Error::from_code(code)),
+    }
+}
