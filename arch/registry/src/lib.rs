@@ -12,6 +12,7 @@
 //! | `user::full_fence()` | orders every load and store before it against every one after |
 //! | `user::new_thread(..)` | writes the registers of a thread that will call a function |
 //! | `user::ISA`, `user::CONTEXT_BYTES` | the instruction set, and the size of a saved thread |
+//! | `user::publish_code(..)` | writes code back to memory, for a core that will start in it with its caches off |
 //! | `user_start!()` | defines `_start`, which relocates the program and calls `skerry_main` |
 //!
 //! Adding an ISA adds one folder beside this one and one block here.
@@ -19,3 +20,5 @@
 
 #[cfg(target_arch = "x86_64")]
 pub use skerry_arch_x86_64::{user, user_start};
+#[cfg(all(target_arch = "aarch64", not(target_abi = "softfloat")))]
+pub use skerry_arch_aarch64::{user, user_start};

@@ -53,6 +53,10 @@ pub fn full_fence() {
     unsafe { core::arch::x86_64::_mm_mfence() };
 }
 
+/// Makes code that was written as data fetchable by a core that has yet to start. Nothing: caches are coherent here.
+#[inline(always)]
+pub fn publish_code(_start: *const u8, _len: usize) {}
+
 /// Writes into `saved` the registers of a thread that will run `entry(arg)` on a stack that ends at `stack_top`; for
 /// `Op::Resume`. `entry` must not return. Answers `false` if `saved` is shorter than [`CONTEXT_BYTES`].
 #[must_use]

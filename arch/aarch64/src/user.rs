@@ -1,0 +1,165 @@
+//! The seam for user code: what a domain needs of the ISA. The same names stand in `arch/x86_64`.
+
+use crate::context::Context;
+use core::arch::asm;
+use skerry_hal::{Isa, UserContext, VirtAddr};
+use zerocopy::FromZeros;
+
+/// The instruction set.
+pub const ISA: Isa = Isa::Aarch64;
+/// Bytes of a saved thread in a dispatcher's page.
+pub const CONTEXT_BYTES: usize = Context::SIZE;
+
+/// Invokes a capability: six words in, code and value out (`skerry-abi`, `op`).
+#[inline(always)]
+pub fn syscall(words: [u64; 6]) -> (u64, u64) {
+    let [w0, w1, w2, w3, w4, w5] = words;
+    let (code, value);
+    // SAFETY: the CPU driver keeps x19 to x30, the stack and the vector registers; it may change memory that the
+    // caller has given it capabilities to, hence no `nomem`.
+    unsafe {
+        asm!(
+            "svc #0",
+            inlateout("x0") w0 => code,
+            inlateout("x1") w1 => value,
+            inlateout("x2") w2 => _, inlateout("x3") w3 => _, inlateout("x4") w4 => _, inlateout("x5") w5 => _,
+            lateout("x6") _, lateout("x7") _, lateout("x8") _, lateout("x9") _, lateout("x10") _, lateout("x11") _,
+            lateout("x12") _, lateout("x13") _, lateout("x14") _, lateout("x15") _, lateout("x16") _,
+            lateout("x17") _, lateout("x18") _,
+            options(nostack)
+        );
+    }
+    (code, value)
+}
+
+/// The clock, in ticks of `DomainInfo::frequency`. Not ordered with the instructions around it.
+#[inline(always)]
+pub fn ticks() -> u64 {
+    let ticks;
+    // SAFETY: reads the virtual counter, which the CPU driver lets EL0 read.
+    unsafe { asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags)) };
+    ticks
+}
+
+/// Tells the core that this is a waiting loop.
+#[inline(always)]
+pub fn relax() {
+    // SAFETY: a hint.
+    unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
+}
+
+/// Orders every load and store before it with every one after it, as all cores of the island, and whoever shares a
+/// window, see them.
+#[inline(always)]
+pub fn full_fence() {
+    // SAFETY: a barrier; no `nomem`, so that the compiler keeps to it as well.
+    unsafe { asm!("dmb sy", options(nostack, preserves_flags)) };
+}
+
+/// Writes `len` bytes from `start` back to memory, past every cache, and makes them fetchable as instructions: for code
+/// that another core will start in with its MMU off.
+pub fn publish_code(start: *const u8, len: usize) {
+    let line_sizes: u64;
+    // SAFETY: reads CTR_EL0, which the CPU driver lets EL0 read.
+    unsafe { asm!("mrs {}, ctr_el0", out(reg) line_sizes, options(nomem, nostack, preserves_flags)) };
+    let line = 4u64 << (line_sizes >> 16 & 0xf);
+    let end = start as u64 + len as u64;
+    let mut at = start as u64 & !(line - 1);
+    while at < end {
+        // SAFETY: cleans and invalidates by address; what is in memory stays the same.
+        unsafe { asm!("dc civac, {at}", at = in(reg) at, options(nostack)) };
+        at += line;
+    }
+    // SAFETY: barriers.
+    unsafe { asm!("dsb sy", "isb", options(nostack)) };
+}
+
+/// Writes into `saved` the registers of a thread that will run `entry(arg)` on a stack that ends at `stack_top`; for
+/// `Op::Resume`. `entry` must not return. Answers `false` if `saved` is shorter than [`CONTEXT_BYTES`].
+#[must_use]
+pub fn new_thread(saved: &mut [u8], entry: extern "C" fn(u64) -> !, stack_top: u64, arg: u64) -> bool {
+    let mut context = Context::new_zeroed();
+    context.start(VirtAddr(entry as *const () as u64), VirtAddr(stack_top), [arg, 0]);
+    context.save_to(saved);
+    saved.len() >= CONTEXT_BYTES
+}
+
+/// Defines `_start`: relocates the static PIE it is part of (`R_AARCH64_RELATIVE` as RELA, and RELR; System V gABI ch. 5),
+/// then calls `extern "C" fn skerry_main(info: *const u8) -> !` with what the spawner passed, the address of the
+/// `DomainInfo`. A macro, so that only programs that say so have a `_start`.
+#[macro_export]
+macro_rules! user_start {
+    () => {
+        ::core::arch::global_asm!(
+            r#"
+    .pushsection .text._start, "ax"
+    .global _start
+    .type   _start, %function
+_start:
+    mov     x29, xzr
+    mov     x30, xzr
+    adrp    x1, __ehdr_start
+    add     x1, x1, :lo12:__ehdr_start
+    adrp    x2, _DYNAMIC
+    add     x2, x2, :lo12:_DYNAMIC
+    mov     x3, xzr             // RELA, size
+    mov     x4, xzr
+    mov     x5, xzr             // RELR, size
+    mov     x6, xzr
+1:  ldp     x7, x8, [x2], #16
+    cbz     x7, 2f              // DT_NULL
+    cmp     x7, #7              // DT_RELA
+    csel    x3, x8, x3, eq
+    cmp     x7, #8              // DT_RELASZ
+    csel    x4, x8, x4, eq
+    cmp     x7, #36             // DT_RELR
+    csel    x5, x8, x5, eq
+    cmp     x7, #35             // DT_RELRSZ
+    csel    x6, x8, x6, eq
+    b       1b
+
+2:  add     x3, x3, x1
+    add     x4, x4, x3
+3:  cmp     x3, x4
+    b.hs    4f
+    ldp     x7, x8, [x3]        // place, type
+    ldr     x9, [x3, #16]       // addend
+    add     x3, x3, #24
+    cmp     w8, #0x403          // R_AARCH64_RELATIVE; there is no other in a static PIE
+    b.ne    3b
+    add     x9, x9, x1
+    str     x9, [x1, x7]
+    b       3b
+
+4:  add     x5, x5, x1
+    add     x6, x6, x5
+5:  cmp     x5, x6
+    b.hs    9f
+    ldr     x7, [x5], #8
+    tbnz    x7, #0, 6f
+    add     x8, x1, x7          // an address: relocate it, the bitmaps go on behind it
+    ldr     x9, [x8]
+    add     x9, x9, x1
+    str     x9, [x8], #8
+    b       5b
+6:  mov     x10, x8             // a bitmap of the next 63 words
+7:  lsr     x7, x7, #1
+    cbz     x7, 8f
+    tbz     x7, #0, 71f
+    ldr     x9, [x10]
+    add     x9, x9, x1
+    str     x9, [x10]
+71: add     x10, x10, #8
+    b       7b
+8:  add     x8, x8, #504
+    b       5b
+
+9:  bl      skerry_main
+    udf     #0
+    .hidden __ehdr_start
+    .hidden _DYNAMIC
+    .popsection
+"#
+        );
+    };
+}
