@@ -1,1 +1,15 @@
-//! Placeholder.
+//! # `skerry-images`: from compiled files to running islands (host)
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`pack`] | CPU drivers and domains of both ISAs → one bundle (read back by `skerry-bundle`, which guests link too) |
+//! | [`arm_image`] | a CPU driver's ELF file → the flat arm64 `Image` that ARM boot loaders start |
+//!
+//! Neighbours: `xtask` and `tests` drive it; below it only `skerry-bundle`.
+#![forbid(unsafe_code)]
+
+pub mod arm_image;
+pub mod error;
+pub mod pack;
+
+pub use error::{Error, Result};
