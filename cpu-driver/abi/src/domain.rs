@@ -29,6 +29,9 @@ pub mod slot {
     pub const FIRST_FREE: CPtr = CPtr(16);
 }
 
+// A first domain's own tables, made by the CPU driver, hang under root entries 0 and 255. It maps more memory under the
+// entries between, with tables of its own.
+
 /// Where a first domain's [`DispatcherPage`](crate::dispatcher::DispatcherPage) is mapped.
 pub const PAGE_VADDR: u64 = 0x7fff_ff00_0000;
 /// Where the [`DomainInfo`] is mapped, read-only.

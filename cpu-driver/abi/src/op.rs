@@ -49,7 +49,7 @@ ops! {
     Attach = 13,
 
     /// VNode: maps. w1 lo: first entry; w1 hi: number of entries. w2: CPtr of a frame, device frame, window frame, or
-    /// of a VNode one level down. w3: [`MapFlags`](skerry_hal::MapFlags) bits. w4: offset into the frame.
+    /// of a VNode one level down; a slot can be mapped in one place at a time: for two, copy it. w3: [`MapFlags`](skerry_hal::MapFlags) bits. w4: offset into the frame.
     Map = 20,
     /// VNode: unmaps w1 hi entries from entry w1 lo. w2: virtual address of the first entry, for the TLB.
     Unmap = 21,

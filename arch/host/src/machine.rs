@@ -1,0 +1,203 @@
+//! An island's memory and one of its cores.
+#![expect(unsafe_code, reason = "physical addresses become pointers into the arena")]
+
+use crate::{Context, Pages};
+use skerry_hal::machine::Interrupt;
+use skerry_hal::{HwId, Isa, Machine, PAGE_SIZE, PhysAddr, StartError, VirtAddr};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// An island's RAM, from physical address 0.
+#[derive(Debug)]
+pub struct Arena {
+    base: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: the arena only lends raw pointers; whoever makes references of them answers for it, as on a real machine.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// `bytes` of zeroed RAM.
+    ///
+    /// # Panics
+    /// If `bytes` is not a positive multiple of a page.
+    pub fn new(bytes: u64) -> Arc<Self> {
+        assert!(bytes > 0 && bytes.is_multiple_of(PAGE_SIZE), "an arena is a positive number of whole pages");
+        let layout =
+            Layout::from_size_align(bytes as usize, PAGE_SIZE as usize).expect("a page is a power of two");
+        // SAFETY: the layout has a size above zero.
+        let base = unsafe { alloc_zeroed(layout) };
+        Arc::new(Self { base: NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout)), layout })
+    }
+
+    /// Its size in bytes.
+    pub const fn len(&self) -> u64 {
+        self.layout.size() as u64
+    }
+
+    /// Never: an arena has at least a page.
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// A pointer to physical address `pa`.
+    ///
+    /// # Panics
+    /// If there is no such RAM: on a real machine the CPU driver would fault.
+    pub fn at(&self, pa: PhysAddr) -> NonNull<u8> {
+        assert!(pa.0 < self.len(), "no RAM at {pa}");
+        // SAFETY: the offset lies inside the allocation (asserted).
+        unsafe { self.base.add(pa.0 as usize) }
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+/// What a core shows of itself to the test, and what the test gives it.
+#[derive(Debug, Default)]
+pub struct Outside {
+    /// The clock, in nanoseconds.
+    pub now: u64,
+    /// Interrupts the core has not seen.
+    pub pending: VecDeque<Interrupt>,
+    /// What the timer is set to.
+    pub deadline: Option<u64>,
+    /// Cores rung, in order.
+    pub rung: Vec<HwId>,
+    /// Cores started: bus name, entry, argument.
+    pub started: Vec<(HwId, PhysAddr, PhysAddr)>,
+    /// Device lines that may interrupt.
+    pub unmasked: BTreeSet<u32>,
+    /// What was written to the console.
+    pub console: Vec<u8>,
+    /// I/O ports that hold something.
+    pub ports: BTreeMap<u16, u32>,
+    /// The active root table.
+    pub space: PhysAddr,
+    /// Flushes of a page, and of everything.
+    pub flushes: (u64, u64),
+    /// The floating-point registers.
+    pub float: [u64; 2],
+}
+
+/// One simulated core.
+#[derive(Debug)]
+pub struct HostMachine {
+    arena: Arc<Arena>,
+    core: HwId,
+    outside: Arc<Mutex<Outside>>,
+}
+
+impl HostMachine {
+    /// Core `core` of the island whose RAM is `arena`, and the test's end of it.
+    pub fn new(arena: Arc<Arena>, core: HwId) -> (Self, Arc<Mutex<Outside>>) {
+        let outside = Arc::new(Mutex::new(Outside::default()));
+        (Self { arena, core, outside: outside.clone() }, outside)
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut Outside) -> R) -> R {
+        f(&mut self.outside.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Device lines this machine has.
+const LINES: u32 = 256;
+
+// SAFETY: `phys` reaches exactly the arena; there is no user code here that address spaces would have to keep apart.
+unsafe impl Machine for HostMachine {
+    const ISA: Isa = Isa::Host;
+    type Context = Context;
+    type Pages = Pages;
+
+    fn phys(&self, pa: PhysAddr) -> NonNull<u8> {
+        self.arena.at(pa)
+    }
+    fn hw_id(&self) -> HwId {
+        self.core
+    }
+    fn now(&self) -> u64 {
+        self.with(|o| o.now)
+    }
+    fn frequency(&self) -> u64 {
+        1_000_000_000
+    }
+    fn set_deadline(&mut self, ticks: Option<u64>) {
+        self.with(|o| o.deadline = ticks);
+    }
+    fn next_interrupt(&mut self) -> Option<Interrupt> {
+        self.with(|o| match o.pending.pop_front() {
+            Some(Interrupt::Line(line)) => {
+                o.unmasked.remove(&line);
+                Some(Interrupt::Line(line))
+            }
+            Some(other) => Some(other),
+            None if o.deadline.is_some_and(|d| d <= o.now) => {
+                o.deadline = None;
+                Some(Interrupt::Timer)
+            }
+            None => None,
+        })
+    }
+    fn unmask_irq(&mut self, line: u32) -> bool {
+        let there = line < LINES;
+        if there {
+            self.with(|o| o.unmasked.insert(line));
+        }
+        there
+    }
+    fn mask_irq(&mut self, line: u32) {
+        self.with(|o| o.unmasked.remove(&line));
+    }
+    fn ring(&mut self, core: HwId) {
+        self.with(|o| o.rung.push(core));
+    }
+    fn start_core(&mut self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<(), StartError> {
+        self.with(|o| {
+            if o.started.iter().any(|s| s.0 == core) {
+                return Err(StartError::AlreadyOn);
+            }
+            o.started.push((core, entry, arg));
+            Ok(())
+        })
+    }
+    fn init_root(&mut self, _root: PhysAddr) {}
+    fn switch_space(&mut self, root: PhysAddr) {
+        self.with(|o| o.space = root);
+    }
+    fn flush_page(&mut self, _va: VirtAddr) {
+        self.with(|o| o.flushes.0 += 1);
+    }
+    fn flush_all(&mut self) {
+        self.with(|o| o.flushes.1 += 1);
+    }
+    fn sync_instructions(&mut self, _pa: PhysAddr, _len: u64) {}
+    fn save_float(&mut self, context: &mut Context) {
+        context.float = self.with(|o| o.float);
+    }
+    fn load_float(&mut self, context: &Context) {
+        self.with(|o| o.float = context.float);
+    }
+    fn port_read(&mut self, port: u16, _width: u8) -> Option<u32> {
+        Some(self.with(|o| o.ports.get(&port).copied().unwrap_or(u32::MAX)))
+    }
+    fn port_write(&mut self, port: u16, _width: u8, value: u32) -> bool {
+        self.with(|o| o.ports.insert(port, value));
+        true
+    }
+    fn console(&mut self, bytes: &[u8]) {
+        self.with(|o| o.console.extend_from_slice(bytes));
+    }
+    fn power_off(&mut self) -> ! {
+        panic!("the island was turned off")
+    }
+}
