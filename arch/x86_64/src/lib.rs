@@ -8,16 +8,40 @@
 //! | --- | --- | --- |
 //! | [`paging`] | pure | how a page-table entry is spelt |
 //! | [`context`] | pure | a user program's registers |
+//! | [`pvh`], [`regions`] | pure | what a PVH loader says, and what it means for the first domain |
 //! | [`user`] | user mode | the seam for user code: system call, clock, entry point |
+//! | `boot` | privileged | entry from the loader or from another core, temporary tables |
+//! | `space` | privileged | the CPU driver's own page tables, W^X, from memory in its slice |
+//! | `cpu` | privileged | control registers and what CPUID says |
+//! | `trap` | privileged | descriptor tables, stubs, the way out to user mode, the dump |
+//! | `interrupt` | privileged | local APIC (xAPIC, x2APIC), doorbell, I/O APIC |
+//! | `timer` | privileged | time-stamp counter, one-shot deadlines |
+//! | `trampoline` | privileged | starting another core |
+//! | `machine` | privileged | all of it as `skerry_hal::Machine` |
+//! | `console` | privileged | the early UART |
+//!
+//! A core's life: `boot` → the board → `cpu`, `space`, `trap::init`, `machine` → the CPU driver → `trap::enter`.
+//! From then on the core is in user mode, idle, or in one of the stubs of `trap`.
+//!
+//! Every core maps its own copy of the image at the same address, so a symbol of the image *is* per-core storage: no
+//! segment base points to it, `swapgs` is never used, and both segment bases belong to user programs.
 //!
 //! Manuals cited as "SDM": Intel 64 and IA-32 Architectures Software Developer's Manual; "APM": AMD64 Architecture
 //! Programmer's Manual.
 #![cfg_attr(not(test), no_std)]
 
+/// Declares the modules of the privileged half.
+macro_rules! privileged {
+    ($($name:ident)*) => { $(#[cfg(all(target_arch = "x86_64", target_os = "none"))] pub mod $name;)* };
+}
+
 pub mod context;
 pub mod paging;
+pub mod pvh;
+pub mod regions;
 #[cfg(target_arch = "x86_64")]
 pub mod user;
+privileged! { boot console cpu interrupt machine space timer tables trampoline trap }
 
 pub use context::Context;
 pub use paging::X86Pages;

@@ -253,8 +253,8 @@ mod tests {
         image[10..16].copy_from_slice(&[30 * 8, 8, 0x55, 31 * 8, 6, 0x66]);
         // Word 40, then by bitmap 41 (bit 1) and 43 (bit 3), then word 90.
         image[20..23].copy_from_slice(&[40 * 8, 0b1011, 90 * 8]);
-        for word in 24..96 {
-            image[word] = word as u64;
+        for (index, word) in image.iter_mut().enumerate().skip(24) {
+            *word = index as u64;
         }
         let before = image.clone();
         let base = image.as_mut_ptr() as u64;

@@ -1,0 +1,67 @@
+//! The early console: a 16550 UART, polled (National Semiconductor PC16550D data sheet). For boot, panics and the
+//! log; a driver domain owns the device otherwise.
+
+use core::fmt;
+use x86_64::instructions::port::Port;
+
+/// Bit 5 of the line status register: the transmit register is free.
+const TRANSMIT_EMPTY: u8 = 1 << 5;
+/// How often to look for room before a byte is dropped: a console that is stuck must not take the core along.
+const PATIENCE: u32 = 100_000;
+
+/// A UART at an I/O port.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    port: u16,
+}
+
+impl Console {
+    /// The UART at `port`. Touches nothing.
+    pub const fn new(port: u16) -> Self {
+        Self { port }
+    }
+
+    /// 115,200 baud, 8N1, FIFOs on, no interrupts.
+    pub fn init(self) {
+        for (offset, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 7), (4, 0x0b)] {
+            self.out(offset, value);
+        }
+    }
+
+    /// Writes the bytes, a carriage return before each line feed.
+    pub fn write(self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte == b'\n' {
+                self.put(b'\r');
+            }
+            self.put(byte);
+        }
+    }
+
+    fn put(self, byte: u8) {
+        for _ in 0..PATIENCE {
+            if self.line_status() & TRANSMIT_EMPTY != 0 {
+                self.out(0, byte);
+                return;
+            }
+            core::hint::spin_loop();
+        }
+    }
+
+    fn line_status(self) -> u8 {
+        // SAFETY: the board says that a UART is here; reading its status changes nothing that we rely on.
+        unsafe { Port::<u8>::new(self.port + 5).read() }
+    }
+
+    fn out(self, offset: u16, value: u8) {
+        // SAFETY: the board says that a UART is here; it has no access to memory.
+        unsafe { Port::<u8>::new(self.port + offset).write(value) };
+    }
+}
+
+impl fmt::Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write(text.as_bytes());
+        Ok(())
+    }
+}
