@@ -119,6 +119,17 @@ bodies! {
         /// Counts up.
         count: u64,
     }
+    /// An island was given up: nothing from this epoch, or from lower ones, counts any more. Flooded.
+    IslandLoss = 0x0113 {
+        /// Which.
+        island: IslandId,
+        /// 0.
+        reserved: u16,
+        /// In which epoch.
+        epoch: Epoch,
+        /// Who says so.
+        by: CoreId,
+    }
     /// Asks a core's monitor to ping another's, and to answer with [`PingDone`].
     PingStart = 0x0120 {
         /// Who is pinged.
@@ -132,7 +143,7 @@ bodies! {
         refusal: u16,
         /// 0.
         reserved: u16,
-        /// Round trips without an answer. More than that many follow from an island's death are not tried.
+        /// Round trips without an answer.
         lost: u32,
         /// Shortest round trip, exact.
         min: u64,
@@ -164,8 +175,8 @@ bodies! {
     }
     /// Tells the sender how far the receiver has come.
     StreamAck = 0x0133 {
-        /// Messages received.
-        received: u64,
+        /// The number after that of the newest message received.
+        next: u64,
         /// Those that were missing.
         lost: u64,
         /// Those that came late or twice.

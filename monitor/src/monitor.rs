@@ -1,0 +1,369 @@
+//! The monitor: takes messages in, delivers or relays them, keeps what finds no room.
+
+use crate::chans::{Chans, Role};
+use crate::config::{Config, MAX_HOPS, MAX_ISLANDS};
+use crate::event::{Action, Chan, Event, Sink};
+use crate::ops;
+use crate::table::Islands;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use skerry_hal::{CoreId, Epoch, IslandId};
+use skerry_urpc::Message;
+use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::monitor::{Echo, EchoReply, Fault};
+use skerry_urpc::wire::{self, Body, Header};
+
+/// What was dropped, and how much was passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Messages and advertisements from an epoch that no longer counts, or from an island not known.
+    pub stale: u64,
+    /// Messages with a field no correct peer sends.
+    pub bad: u64,
+    /// Messages passed on towards other cores.
+    pub relayed: u64,
+    /// Messages that could not be passed on or delivered.
+    pub faults: u64,
+}
+
+/// One core's monitor.
+pub struct Monitor {
+    pub(crate) config: Config,
+    pub(crate) core: CoreId,
+    pub(crate) island: IslandId,
+    pub(crate) epoch: Epoch,
+    pub(crate) now: u64,
+    pub(crate) chans: Chans,
+    pub(crate) islands: Islands,
+    /// The epoch in which messages from each island are taken; 0: none.
+    pub(crate) accepted: [Epoch; MAX_ISLANDS],
+    /// The channel towards each island.
+    pub(crate) to_island: [Option<Chan>; MAX_ISLANDS],
+    /// The channel to each core of the own island.
+    pub(crate) to_core: Vec<Option<Chan>>,
+    pub(crate) counters: Counters,
+    /// Messages to itself.
+    pub(crate) loopback: VecDeque<Message>,
+    pub(crate) membership: ops::membership::State,
+    pub(crate) start: ops::start::State,
+    pub(crate) bind: ops::bind::State,
+    pub(crate) ping: ops::ping::State,
+    pub(crate) stream: ops::stream::State,
+    pub(crate) client: ops::client::State,
+    pub(crate) log: ops::log::State,
+    pub(crate) leader: ops::leader::State,
+    pub(crate) power: ops::power::State,
+    pub(crate) status: ops::status::State,
+}
+
+/// Messages to itself that one call delivers; the rest waits for [`Monitor::flush`].
+const LOOPBACK_BATCH: usize = 64;
+
+impl Monitor {
+    /// The monitor that `config` describes. `now` is its clock; it must not go back.
+    pub fn new(config: Config, now: u64) -> Self {
+        let mut chans = Chans::default();
+        let mut to_core = Vec::new();
+        let core = config.core;
+        if core.local() == 0 {
+            for n in 0..config.links.len() as u16 {
+                let _ = chans.add(Role::Link(n), false);
+            }
+        } else if let Some(first) = chans.add(Role::Core(CoreId::new(core.island(), 0)), true) {
+            to_core.push(Some(first));
+        }
+        let mut monitor = Self {
+            core,
+            island: core.island(),
+            epoch: config.epoch,
+            now,
+            chans,
+            islands: Islands::default(),
+            accepted: [Epoch(0); MAX_ISLANDS],
+            to_island: [None; MAX_ISLANDS],
+            to_core,
+            counters: Counters::default(),
+            loopback: VecDeque::new(),
+            membership: ops::membership::State::new(&config, now),
+            start: ops::start::State::default(),
+            bind: ops::bind::State::default(),
+            ping: ops::ping::State::default(),
+            stream: ops::stream::State::default(),
+            client: ops::client::State::default(),
+            log: ops::log::State::default(),
+            leader: ops::leader::State::default(),
+            power: ops::power::State::default(),
+            status: ops::status::State::default(),
+            config,
+        };
+        monitor.found_island();
+        monitor
+    }
+
+    /// Whose monitor it is.
+    pub fn core(&self) -> CoreId {
+        self.core
+    }
+
+    /// The epoch of its island.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// What was dropped, and how much was passed on.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What islands and cores there are.
+    pub fn islands(&self) -> &Islands {
+        &self.islands
+    }
+
+    /// Whether it is its island's first.
+    pub fn is_first(&self) -> bool {
+        self.core.local() == 0
+    }
+
+    /// A channel for a domain of this core, up at once; `None` at the limit.
+    pub fn open_client(&mut self) -> Option<Chan> {
+        self.chans.add(Role::Client, true)
+    }
+
+    /// Takes in the message that came on `chan`.
+    #[inline]
+    pub fn message(&mut self, now: u64, chan: Chan, message: &Message, sink: &mut dyn Sink) {
+        self.now = now;
+        let Some(entry) = self.chans.get_mut(chan) else { return };
+        entry.heard = now;
+        if !entry.up {
+            return;
+        }
+        let role = entry.role;
+        let header = message.header();
+        match role {
+            Role::Free => return,
+            Role::Client => self.client_request(chan, message, sink),
+            Role::Core(_) | Role::Link(_) if !self.accepts(&header) => {
+                self.counters.stale += 1;
+                return;
+            }
+            Role::Core(_) | Role::Link(_) if header.dst != self.core => self.relay(message, header, sink),
+            Role::Core(_) | Role::Link(_) if message.kind == Echo::KIND => {
+                return self.echo(message, &header, sink);
+            }
+            Role::Core(_) | Role::Link(_) if message.kind == EchoReply::KIND => {
+                if let Some(body) = message.body::<EchoReply>() {
+                    self.on_echo_reply(&body, &header, sink);
+                }
+            }
+            Role::Core(_) | Role::Link(_) => self.deliver(chan, message, &header, sink),
+        }
+        self.run_loopback(sink);
+    }
+
+    /// Takes in what else happened.
+    pub fn handle(&mut self, now: u64, event: Event, sink: &mut dyn Sink) {
+        self.now = now;
+        match event {
+            Event::Start => self.on_start(sink),
+            Event::LinkUp { link, epoch } => self.on_link_up(link, epoch, sink),
+            Event::LinkLost { link, why } => self.on_link_lost(link, &why, sink),
+            Event::EpochRefused { epoch } => self.on_epoch_refused(epoch, sink),
+            Event::StartFailed { core, why } => self.on_start_failed(core, &why, sink),
+            Event::ChannelMade { a, b, frames } => self.on_channel_made(a, b, frames, sink),
+            Event::ChannelUp { chan } => self.on_channel_up(chan, sink),
+            Event::ChannelClosed { chan, why } => self.on_channel_closed(chan, &why, sink),
+            Event::Memory { core, node, total, free } => self.on_memory(core, node, total, free),
+            Event::Tick => {}
+        }
+        self.tick(sink);
+        self.run_loopback(sink);
+    }
+
+    /// Sends what waits for room, as far as there is some now. Call it after a batch of messages and events, and
+    /// again soon while [`has_backlog`](Self::has_backlog).
+    pub fn flush(&mut self, now: u64, sink: &mut dyn Sink) {
+        self.now = now;
+        self.run_loopback(sink);
+        if !self.has_backlog() && !self.power.is_pending() {
+            return;
+        }
+        for index in 0.. {
+            let Some(entry) = self.chans.get_mut(Chan(index)) else { break };
+            if entry.has_backlog() && entry.drain(Chan(index), sink) {
+                self.sync(Chan(index), sink);
+                self.list(Chan(index), sink);
+            }
+        }
+        self.pump_streams(sink);
+        self.run_loopback(sink);
+        self.power_flush(sink);
+    }
+
+    /// Whether something waits for room.
+    pub fn has_backlog(&self) -> bool {
+        !self.loopback.is_empty()
+            || self.chans.iter().any(|(_, e)| e.has_backlog())
+            || self.stream.is_stalled()
+    }
+
+    /// When [`Event::Tick`] is due at the latest, if nothing else happens.
+    pub fn deadline(&self) -> Option<u64> {
+        [
+            self.membership_deadline(),
+            self.start_deadline(),
+            self.bind_deadline(),
+            self.ping_deadline(),
+            self.stream_deadline(),
+            self.client_deadline(),
+            self.heartbeat_deadline(),
+            self.power_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn tick(&mut self, sink: &mut dyn Sink) {
+        self.membership_tick(sink);
+        self.start_tick(sink);
+        self.bind_tick(sink);
+        self.ping_tick(sink);
+        self.stream_tick(sink);
+        self.client_tick(sink);
+        self.heartbeat_tick(sink);
+        self.log_tick(sink);
+        self.power_flush(sink);
+    }
+
+    /// Whether the sender's epoch counts. Within an island there is no older epoch: its memory died with it.
+    #[inline]
+    pub(crate) fn accepts(&self, header: &Header) -> bool {
+        let island = header.src.island();
+        island == self.island
+            || (header.epoch != Epoch(0) && self.accepted.get(island.0 as usize) == Some(&header.epoch))
+    }
+
+    /// The answer to an [`Echo`]: same body, other header. The path that `monitor.ping` measures.
+    #[inline]
+    fn echo(&mut self, message: &Message, header: &Header, sink: &mut dyn Sink) {
+        let mut reply = *message;
+        reply.kind = EchoReply::KIND;
+        reply.set_header(&self.header(header.src, header.request));
+        self.send(&reply, header.src, sink);
+    }
+
+    /// The header of a message of ours.
+    #[inline]
+    pub(crate) fn header(&self, dst: CoreId, request: u16) -> Header {
+        Header { src: self.core, dst, epoch: self.epoch, hops: MAX_HOPS, flags: 0, request, tag: 0 }
+    }
+
+    /// Where a message for `dst` goes next.
+    #[inline]
+    pub(crate) fn route(&self, dst: CoreId) -> Option<Chan> {
+        if dst.island() == self.island {
+            match self.to_core.get(dst.local() as usize) {
+                Some(&Some(chan)) => Some(chan),
+                _ if self.is_first() => None,
+                _ => Some(Chan(0)),
+            }
+        } else {
+            *self.to_island.get(dst.island().0 as usize)?
+        }
+    }
+
+    /// Sends towards `dst`, or says why it cannot.
+    #[inline]
+    pub(crate) fn try_send(
+        &mut self,
+        message: &Message,
+        dst: CoreId,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Refusal> {
+        if dst == self.core {
+            self.loopback.push_back(*message);
+            return Ok(());
+        }
+        let chan = self.route(dst).ok_or(Refusal::Unreachable)?;
+        self.chans.get_mut(chan).ok_or(Refusal::Unreachable)?.send(chan, message, sink)
+    }
+
+    /// Sends towards `dst`; what cannot be sent is counted.
+    #[inline]
+    pub(crate) fn send(&mut self, message: &Message, dst: CoreId, sink: &mut dyn Sink) {
+        if self.try_send(message, dst, sink).is_err() {
+            self.counters.faults += 1;
+        }
+    }
+
+    /// Sends a body towards `dst` under a request number.
+    pub(crate) fn send_body<B: Body>(&mut self, dst: CoreId, request: u16, body: &B, sink: &mut dyn Sink) {
+        let message = wire::encode(&self.header(dst, request), body);
+        self.send(&message, dst, sink);
+    }
+
+    /// Passes a message on that is for another core.
+    fn relay(&mut self, message: &Message, mut header: Header, sink: &mut dyn Sink) {
+        let sent = match header.hops.checked_sub(1) {
+            None => Err(Refusal::HopLimit),
+            Some(hops) => {
+                header.hops = hops;
+                let mut onward = *message;
+                onward.set_header(&header);
+                self.try_send(&onward, header.dst, sink)
+            }
+        };
+        match sent {
+            Ok(()) => self.counters.relayed += 1,
+            Err(refusal) => {
+                let known = self.status_of(header.dst).err();
+                self.fault(message.kind, &header, known.unwrap_or(refusal), sink);
+            }
+        }
+    }
+
+    /// Tells the sender of a message that it ended here; unless the message itself said such a thing.
+    pub(crate) fn fault(&mut self, kind: u16, header: &Header, refusal: Refusal, sink: &mut dyn Sink) {
+        self.counters.faults += 1;
+        if kind != Fault::KIND {
+            let fault =
+                Fault { refusal: refusal as u16, kind, at: self.core, dst: header.dst, ..Fault::default() };
+            self.send_body(header.src, header.request, &fault, sink);
+        }
+    }
+
+    /// Delivers messages to itself.
+    fn run_loopback(&mut self, sink: &mut dyn Sink) {
+        for _ in 0..LOOPBACK_BATCH {
+            let Some(message) = self.loopback.pop_front() else { return };
+            let header = message.header();
+            if message.kind == Echo::KIND {
+                self.echo(&message, &header, sink);
+            } else {
+                self.deliver(Chan(u16::MAX), &message, &header, sink);
+            }
+        }
+    }
+
+    /// `bound` from now; `None` if there is none.
+    pub(crate) fn within(&self, bound: u64) -> Option<u64> {
+        (bound > 0).then(|| self.now.saturating_add(bound))
+    }
+
+    /// Whether a deadline has passed.
+    pub(crate) fn is_past(&self, deadline: Option<u64>) -> bool {
+        deadline.is_some_and(|at| at <= self.now)
+    }
+
+    /// Writes a line of its own to the log.
+    pub(crate) fn note(&mut self, level: u8, text: String, sink: &mut dyn Sink) {
+        if self.is_first() {
+            sink.act(Action::Log { core: self.core, level, text });
+        } else {
+            self.log(self.now, level, &text, sink);
+        }
+    }
+}

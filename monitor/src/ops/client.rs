@@ -1,0 +1,232 @@
+//! Requests from domains of this core (the shell first of all), and what waits for another monitor on their behalf.
+
+use super::{RequestId, Requests};
+use crate::chans::{Listing, Table};
+use crate::config::MAX_PENDING;
+use crate::event::{Chan, Sink};
+use crate::monitor::Monitor;
+use crate::table::Cursor;
+use skerry_hal::{CoreId, Epoch};
+use skerry_urpc::Message;
+use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::monitor::{PingDone, PingStart, StreamDone, StreamStart};
+use skerry_urpc::formats::shell::*;
+use skerry_urpc::wire::{self, Body, Header};
+
+struct Pending {
+    chan: Chan,
+    /// The client's own number.
+    answer: u16,
+    /// Ours.
+    request: u16,
+    from: CoreId,
+    epoch: Epoch,
+    /// How many round trips were asked for; 0 for a stream.
+    pings: u32,
+    until: Option<u64>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pending: [Option<Pending>; MAX_PENDING],
+    count: u8,
+}
+
+impl Monitor {
+    /// A request from a domain. Its header's request number is all of the header that counts.
+    #[cold]
+    pub(crate) fn client_request(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
+        let answer = message.header().request;
+        let result = self.client_dispatch(chan, answer, message, sink);
+        if let Some(result) = result {
+            self.done(chan, answer, result, 0, sink);
+        }
+    }
+
+    /// Answers `None` if the last word is not spoken yet.
+    fn client_dispatch(
+        &mut self,
+        chan: Chan,
+        answer: u16,
+        m: &Message,
+        sink: &mut dyn Sink,
+    ) -> Option<Result<(), Refusal>> {
+        if m.body::<CoresQuery>().is_some() {
+            return self.begin_list(chan, answer, Table::Cores, sink).map(Err);
+        }
+        if m.body::<IslandsQuery>().is_some() {
+            return self.begin_list(chan, answer, Table::Islands, sink).map(Err);
+        }
+        if m.body::<MemoryQuery>().is_some() {
+            return self.begin_list(chan, answer, Table::Memory, sink).map(Err);
+        }
+        if let Some(q) = m.body::<PingQuery>() {
+            if q.count == 0 || q.count > MAX_PINGS {
+                return Some(Err(Refusal::BadRequest));
+            }
+            let start = PingStart { to: q.to, count: q.count, ..PingStart::default() };
+            let bounds = u64::from(q.count) + 4;
+            return self.ask_core(chan, answer, (q.from, q.to), q.count, bounds, &start, sink).err().map(Err);
+        }
+        if let Some(q) = m.body::<StreamQuery>() {
+            if q.count == 0 {
+                return Some(Err(Refusal::BadRequest));
+            }
+            let start = StreamStart { to: q.to, count: q.count, ..StreamStart::default() };
+            let bounds = q.count.saturating_add(8);
+            return self.ask_core(chan, answer, (q.from, q.to), 0, bounds, &start, sink).err().map(Err);
+        }
+        if let Some(q) = m.body::<LogLevelQuery>() {
+            return Some(self.log_level_everywhere(q.level, sink));
+        }
+        if m.body::<PowerOffQuery>().is_some() {
+            self.power_off_everywhere(sink);
+            return Some(Ok(()));
+        }
+        Some(Err(Refusal::BadKind))
+    }
+
+    fn begin_list(&mut self, chan: Chan, request: u16, what: Table, sink: &mut dyn Sink) -> Option<Refusal> {
+        let entry = self.chans.get_mut(chan)?;
+        if entry.listing.is_some() {
+            return Some(Refusal::Busy);
+        }
+        entry.listing = Some(Listing { request, what, at: Cursor::default(), lines: 0 });
+        self.list(chan, sink);
+        None
+    }
+
+    /// Asks another monitor, or this one, for something that takes time.
+    #[expect(clippy::too_many_arguments, reason = "the two callers differ in all of it")]
+    fn ask_core<B: Body>(
+        &mut self,
+        chan: Chan,
+        answer: u16,
+        (from, to): (CoreId, CoreId),
+        pings: u32,
+        bounds: u64,
+        body: &B,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Refusal> {
+        self.status_of(from)?;
+        self.status_of(to)?;
+        let slot = self.client.pending.iter().position(Option::is_none).ok_or(Refusal::Busy)?;
+        self.client.count = self.client.count.wrapping_add(1);
+        let request = RequestId::new(Requests::Client, slot, self.client.count).raw();
+        let until = self.within(self.config.bound.saturating_mul(bounds));
+        let epoch = self.epoch_of(from.island());
+        self.client.pending[slot] = Some(Pending { chan, answer, request, from, epoch, pings, until });
+        let message = wire::encode(&self.header(from, request), body);
+        self.try_send(&message, from, sink).inspect_err(|_| self.client.pending[slot] = None)
+    }
+
+    /// Takes the pending request of this number, if its answer may come from `from`.
+    fn take_pending(&mut self, request: u16, from: Option<CoreId>) -> Option<Pending> {
+        let slot = RequestId::slot(request, Requests::Client)?;
+        self.client
+            .pending
+            .get_mut(slot)?
+            .take_if(|p| p.request == request && from.is_none_or(|f| f == p.from))
+    }
+
+    pub(crate) fn on_ping_done(&mut self, done: &PingDone, header: &Header, sink: &mut dyn Sink) {
+        let Some(p) = self.take_pending(header.request, Some(header.src)) else { return };
+        let (count, lost) = (p.pings, done.lost);
+        let ticks = PingTicks {
+            count,
+            lost,
+            min: done.min,
+            median: done.median,
+            p99: done.p99,
+            ..PingTicks::default()
+        };
+        let ns = |t| self.nanos(p.from, t);
+        let (min, median, p99) = (ns(done.min), ns(done.median), ns(done.p99));
+        let nanos = PingNanos { count, lost, min, median, p99, ..PingNanos::default() };
+        let result = Refusal::result(done.refusal);
+        let mut lines = 0;
+        if result.is_ok() {
+            self.answer(p.chan, p.answer, &ticks, sink);
+            self.answer(p.chan, p.answer, &nanos, sink);
+            lines = 2;
+        }
+        self.done(p.chan, p.answer, result, lines, sink);
+    }
+
+    pub(crate) fn on_stream_done(&mut self, done: &StreamDone, header: &Header, sink: &mut dyn Sink) {
+        let Some(p) = self.take_pending(header.request, Some(header.src)) else { return };
+        let nanos = self.nanos(p.from, done.ticks);
+        let report =
+            StreamReport { received: done.received, wrong: done.wrong, nanos, ..StreamReport::default() };
+        self.answer(p.chan, p.answer, &report, sink);
+        self.done(p.chan, p.answer, Refusal::result(done.refusal), 1, sink);
+    }
+
+    /// Ticks of a core's clock in nanoseconds.
+    fn nanos(&self, core: CoreId, ticks: u64) -> u64 {
+        let frequency = self.islands.core(core).map_or(0, |c| c.frequency);
+        let nanos = (u128::from(ticks) * 1_000_000_000).checked_div(u128::from(frequency)).unwrap_or(0);
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+
+    /// One of several answers.
+    fn answer<B: Body>(&mut self, chan: Chan, request: u16, body: &B, sink: &mut dyn Sink) {
+        let message = wire::encode(&self.header(self.core, request), body);
+        let entry = self.chans.get_mut(chan);
+        if entry.is_none_or(|e| e.send(chan, &message, sink).is_err()) {
+            self.counters.faults += 1;
+        }
+    }
+
+    /// The last answer.
+    pub(crate) fn done(
+        &mut self,
+        chan: Chan,
+        request: u16,
+        result: Result<(), Refusal>,
+        lines: u32,
+        sink: &mut dyn Sink,
+    ) {
+        let done = Done { refusal: Refusal::code(result), reserved: 0, lines, ..Done::default() };
+        self.answer(chan, request, &done, sink);
+    }
+
+    pub(crate) fn client_fault(&mut self, request: u16, refusal: Refusal, sink: &mut dyn Sink) {
+        if let Some(p) = self.take_pending(request, None) {
+            self.done(p.chan, p.answer, Err(refusal), 0, sink);
+        }
+    }
+
+    /// Whose answer cannot come any more is told so.
+    pub(crate) fn client_recheck(&mut self, sink: &mut dyn Sink) {
+        for slot in 0..MAX_PENDING {
+            let Some(p) = &self.client.pending[slot] else { continue };
+            let (request, lost) = (p.request, self.status_of(p.from));
+            if let Err(refusal) = lost {
+                self.client_fault(request, refusal, sink);
+            } else if self.epoch_of(p.from.island()) != p.epoch {
+                self.client_fault(request, Refusal::Aborted, sink);
+            }
+        }
+    }
+
+    /// A client's channel is closed: nobody waits for its answers.
+    pub(crate) fn client_gone(&mut self, chan: Chan) {
+        for pending in &mut self.client.pending {
+            let _ = pending.take_if(|p| p.chan == chan);
+        }
+    }
+
+    pub(crate) fn client_deadline(&self) -> Option<u64> {
+        self.client.pending.iter().flatten().filter_map(|p| p.until).min()
+    }
+
+    pub(crate) fn client_tick(&mut self, sink: &mut dyn Sink) {
+        for slot in 0..MAX_PENDING {
+            let Some(p) = &self.client.pending[slot] else { continue };
+            if self.is_past(p.until) {
+                self.client_fault(p.request, Refusal::TimedOut, sink);
+            }
+        }
+    }
+}
