@@ -221,7 +221,9 @@ impl Executor {
     /// Blocks until an event or the deadline.
     fn block(&self, deadline: u64) {
         // Refused only if the mask or the deadline were malformed; then this is a poll.
-        let came = SELF.wait(event::DOORBELL | event::USER, deadline).unwrap_or(0);
+        // Other cores' rings concern only those who told others how to ring.
+        let bell = if self.0.bells.borrow().is_empty() { 0 } else { event::DOORBELL };
+        let came = SELF.wait(bell | event::USER, deadline).unwrap_or(0);
         self.0.events.set(self.0.events.get() | came);
         if came != 0 {
             for waker in self.0.event_waiters.take() {

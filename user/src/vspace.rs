@@ -37,13 +37,16 @@ struct Run {
     offset: u64,
 }
 
-/// Cuts a page-aligned range at the borders of leaf tables.
-fn runs(va: u64, len: u64) -> impl Iterator<Item = Run> {
+/// Pages that one invocation maps executable at most: the CPU driver must make each fetchable.
+const MAX_EXECUTABLE: u64 = 64;
+
+/// Cuts a page-aligned range at the borders of leaf tables, and after `most` pages.
+fn runs(va: u64, len: u64, most: u64) -> impl Iterator<Item = Run> {
     let end = va + len;
     let mut at = va;
     core::iter::from_fn(move || {
         (at < end).then(|| {
-            let border = (at & !(span(1) - 1)) + span(1);
+            let border = ((at & !(span(1) - 1)) + span(1)).min(at + most * PAGE_SIZE);
             let stop = border.min(end);
             let run = Run { va: at, count: ((stop - at) / PAGE_SIZE) as u32, offset: at - va };
             at = stop;
@@ -126,7 +129,8 @@ impl Space {
             return Err(Error::BadArgument);
         }
         let mut mapping = Mapping { addr: va, len, copies: Vec::new() };
-        for run in runs(va, len) {
+        let most = if flags.contains(MapFlags::EXECUTE) { MAX_EXECUTABLE } else { ENTRIES as u64 };
+        for run in runs(va, len, most) {
             let done = self.map_run(mem, run, frame, offset, flags);
             match done {
                 Ok(copy) => mapping.copies.push(copy),
@@ -183,8 +187,6 @@ impl Space {
     }
 }
 
-const _: () = assert!(ENTRIES == 512);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,13 +197,15 @@ mod tests {
             [(0x40_0000, 0x1000), (0x3f_f000, 0x2000), (0x20_0000, 0x60_0000), (0x5f_e000, 0x40_3000)]
         {
             let mut at = va;
-            for run in runs(va, len) {
+            for run in runs(va, len, 512) {
                 assert_eq!((run.va, run.offset), (at, at - va));
                 let last = run.va + u64::from(run.count) * PAGE_SIZE - 1;
                 assert_eq!(run.va / span(1), last / span(1));
                 at = last + 1;
             }
             assert_eq!(at, va + len);
+            assert!(runs(va, len, 2).all(|run| run.count <= 2));
+            assert_eq!(runs(va, len, 2).map(|run| u64::from(run.count)).sum::<u64>(), len / PAGE_SIZE);
         }
     }
 }

@@ -63,6 +63,8 @@ pub enum Purpose {
     Window = 6,
     /// An endpoint of the spawner or of a peer; `detail` says which.
     Endpoint = 7,
+    /// A frame of fact records; `detail` is the bytes used.
+    Facts = 8,
 }
 
 /// One capability a domain starts with.

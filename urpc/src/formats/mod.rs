@@ -18,6 +18,10 @@ protocols! {
     monitor = 0x01,
     /// Between a shell, or another domain, and the monitor of its core.
     shell = 0x03,
+    /// Between the console driver and its clients.
+    console = 0x04,
+    /// Between the PCI scan and `init`.
+    pci = 0x05,
     /// A number and a check of it, sent to and fro: what tests and benchmarks send.
     echo = 0x7f,
 }
