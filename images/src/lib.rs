@@ -5,13 +5,15 @@
 //! | [`pack`] | CPU drivers and domains of both ISAs → one bundle (read back by `skerry-bundle`, which guests link too) |
 //! | [`arm_image`] | a CPU driver's ELF file → the flat arm64 `Image` that ARM boot loaders start |
 //! | [`fleet`] | the fleet file, read and checked |
+//! | [`runner`] | a QEMU for each island: consoles, shell commands, faults, and a clean end |
 //!
 //! Neighbours: `xtask` and `tests` drive it; below it only `skerry-bundle`.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod arm_image;
 pub mod error;
 pub mod fleet;
 pub mod pack;
+pub mod runner;
 
 pub use error::{Error, Result};

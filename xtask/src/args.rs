@@ -2,15 +2,29 @@
 
 use crate::shell::{Result, fail};
 use lexopt::Arg::{Long, Short, Value};
-use lexopt::ValueExt;
+use lexopt::{Parser, ValueExt};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// What `help` prints.
 pub const HELP: &str = "\
 cargo xtask COMMAND
 
-  build [PACKAGE..]   build CPU drivers and domains for both ISAs and pack the bundle
-                      (with packages: build only these)
-  help                this text
+  run        build everything and boot a fleet; the first island's shell is yours, Ctrl-C ends all
+      --fleet FILE          the fleet to boot (default: a PC and an ARM machine of 4 cores each)
+      --x86-cores N         instead: this many x86 cores; 0 for no such island (with --arm-cores; default 4)
+      --arm-cores N         the same for ARM
+      --exec 'CMD; CMD'     run these shell commands, print only their output, end; fails if one fails
+      --timeout SECONDS     end after this time, with an error
+      --kvm auto|on|off     auto (default) finds out by booting a guest
+      --gdb                 a debugger stub for each island; prints how to attach
+  build [PACKAGE..]  build CPU drivers and domains of both ISAs and pack the bundle
+                     (with packages: compile only these)
+  test [full] [FILTER]  every layer of tests, or those whose names contain FILTER
+  check              formatting, lints for host and bare targets, licences, house rules
+  bench [NAME]       figures, one line each: name value unit
+  doctor             what is installed, what is missing, how to get it
+  help               this text
 ";
 
 /// One parsed command line.
@@ -22,11 +36,60 @@ pub enum Command {
         /// Package names; empty means all.
         only: Vec<String>,
     },
+    /// Boot a fleet.
+    Run(Run),
+    /// Run tests.
+    Test {
+        /// The long versions.
+        full: bool,
+        /// Only tests whose names contain this.
+        filter: Option<String>,
+    },
+    /// Check the sources.
+    Check,
+    /// Measure.
+    Bench {
+        /// Only figures whose names start with this.
+        name: Option<String>,
+    },
+    /// Look at the machine.
+    Doctor,
+}
+
+/// How to boot a fleet.
+#[derive(Default)]
+pub struct Run {
+    /// A fleet file.
+    pub fleet: Option<PathBuf>,
+    /// Cores of the x86 island.
+    pub x86_cores: Option<u32>,
+    /// Cores of the ARM island.
+    pub arm_cores: Option<u32>,
+    /// Shell commands, separated by `;`.
+    pub exec: Option<String>,
+    /// When to give up.
+    pub timeout: Option<Duration>,
+    /// Whether to use KVM.
+    pub kvm: Kvm,
+    /// Whether to wait for debuggers.
+    pub gdb: bool,
+}
+
+/// Whether to use KVM.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kvm {
+    /// If a probe guest boots with it.
+    #[default]
+    Auto,
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 /// Reads the command line of this process.
 pub fn parse() -> Result<Command> {
-    let mut parser = lexopt::Parser::from_env();
+    let mut parser = Parser::from_env();
     let command = match parser.next()? {
         Some(Value(command)) => command.string()?,
         None | Some(Short('h') | Long("help")) => return Ok(Command::Help),
@@ -34,16 +97,58 @@ pub fn parse() -> Result<Command> {
     };
     match command.as_str() {
         "help" => Ok(Command::Help),
-        "build" => {
-            let mut only = Vec::new();
-            while let Some(arg) = parser.next()? {
-                match arg {
-                    Value(package) => only.push(package.string()?),
-                    other => return Err(other.unexpected().into()),
-                }
+        "build" => Ok(Command::Build { only: words(&mut parser, usize::MAX)? }),
+        "run" => run(&mut parser),
+        "test" => {
+            let mut words = words(&mut parser, 2)?;
+            let full = words.first().is_some_and(|word| word == "full");
+            if full {
+                words.remove(0);
             }
-            Ok(Command::Build { only })
+            Ok(Command::Test { full, filter: words.pop() })
         }
+        "check" => words(&mut parser, 0).map(|_| Command::Check),
+        "bench" => Ok(Command::Bench { name: words(&mut parser, 1)?.pop() }),
+        "doctor" => words(&mut parser, 0).map(|_| Command::Doctor),
         other => fail(format!("unknown command `{other}`; `cargo xtask help` lists the commands")),
     }
+}
+
+/// The rest of the command line, which has no options and at most `most` words.
+fn words(parser: &mut Parser, most: usize) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(word) if words.len() < most => words.push(word.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(words)
+}
+
+fn run(parser: &mut Parser) -> Result<Command> {
+    let mut run = Run::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("fleet") => run.fleet = Some(parser.value()?.into()),
+            Long("x86-cores") => run.x86_cores = Some(parser.value()?.parse()?),
+            Long("arm-cores") => run.arm_cores = Some(parser.value()?.parse()?),
+            Long("exec") => run.exec = Some(parser.value()?.string()?),
+            Long("timeout") => run.timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
+            Long("kvm") => {
+                run.kvm = match parser.value()?.string()?.as_str() {
+                    "auto" => Kvm::Auto,
+                    "on" => Kvm::On,
+                    "off" => Kvm::Off,
+                    other => return fail(format!("--kvm {other}: it is auto, on or off")),
+                }
+            }
+            Long("gdb") => run.gdb = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if run.fleet.is_some() && (run.x86_cores.is_some() || run.arm_cores.is_some()) {
+        return fail("--fleet and --x86-cores or --arm-cores: the file says how many cores there are");
+    }
+    Ok(Command::Run(run))
 }

@@ -34,3 +34,17 @@ pub fn run(command: &mut Command, what: &str) -> Result<()> {
     let status = command.stdin(Stdio::null()).status().map_err(|cause| format!("{what}: {cause}"))?;
     if status.success() { Ok(()) } else { fail(format!("{what} failed ({status})")) }
 }
+
+/// Runs to the end and answers standard output; nothing is shown.
+pub fn capture(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        return fail(format!("{:?} failed ({})", command.get_program(), output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Where a program is, if it is in `PATH`.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
