@@ -32,3 +32,6 @@ pub mod sched;
 
 pub use boot::BootError;
 pub use kernel::Kernel;
+
+#[cfg(test)]
+mod tests;

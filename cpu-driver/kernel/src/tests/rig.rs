@@ -1,0 +1,169 @@
+//! A core on a bench: boots the CPU driver over `arch/host` with a tiny first domain, and invokes as that domain.
+
+use crate::{BootError, Kernel};
+use skerry_abi::boot::{self, CoreBoot, RegionKind};
+use skerry_abi::op::{halves, word0};
+use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, IslandId, Op, PhysAddr, PhysRange, Rights};
+use skerry_arch_host::{Arena, Context, HostMachine, Outside};
+use skerry_hal::machine::Interrupt;
+use skerry_hal::{Handler, Next};
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex};
+use zerocopy::FromZeros;
+
+pub const RAM: PhysRange = PhysRange::new(PhysAddr(0x40_0000), 2 << 20);
+pub const FILE: PhysAddr = PhysAddr(0x10_0000);
+pub const CORE: CoreId = CoreId::new(IslandId(0), 0);
+
+thread_local! {
+    /// Thousands of cores boot in these tests, one after another on each thread, and a CPU driver never goes: so they
+    /// share their memory.
+    static ARENA: Arc<Arena> = Arena::new(RAM.end().0);
+}
+
+pub struct Rig {
+    pub kernel: &'static mut Kernel<HostMachine>,
+    pub outside: Arc<Mutex<Outside>>,
+    pub arena: Arc<Arena>,
+    /// What runs.
+    pub next: Next<Context>,
+}
+
+/// A position-independent executable with one read-execute and one read-write segment.
+pub fn executable() -> Vec<u8> {
+    let mut file = vec![0u8; 0x3000];
+    file[..16].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(16, &3u16.to_le_bytes());
+    put(18, &0u16.to_le_bytes());
+    put(20, &1u32.to_le_bytes());
+    put(24, &0x1010u64.to_le_bytes());
+    put(32, &64u64.to_le_bytes());
+    put(52, &64u16.to_le_bytes());
+    put(54, &56u16.to_le_bytes());
+    put(56, &2u16.to_le_bytes());
+    put(58, &64u16.to_le_bytes());
+    for (n, (flags, offset, size)) in
+        [(5u32, 0x1000u64, 0x800u64), (6, 0x2000, 0x1000)].into_iter().enumerate()
+    {
+        let at = 64 + n * 56;
+        put(at, &1u32.to_le_bytes());
+        put(at + 4, &flags.to_le_bytes());
+        for (field, value) in [(8, offset), (16, offset), (24, offset), (32, size), (40, size), (48, 4096)] {
+            put(at + field, &value.to_le_bytes());
+        }
+    }
+    file
+}
+
+pub fn record(file_len: u64) -> CoreBoot {
+    let mut record = CoreBoot::new_zeroed();
+    (record.magic, record.version, record.core) = (boot::MAGIC, boot::VERSION, CORE);
+    record.slice = PhysAddr(0x20_0000);
+    record.first_domain = PhysRange::new(FILE, file_len);
+    assert!(record.set_cmdline(b"island=0"));
+    assert!(record.add(RegionKind::Ram, RAM, 0));
+    assert!(record.add(RegionKind::Device, PhysRange::new(PhysAddr(1 << 32), 1 << 32), 0));
+    record
+}
+
+pub fn try_boot(file: &[u8], record: &CoreBoot) -> Result<Rig, BootError> {
+    let arena = ARENA.with(Arc::clone);
+    let (start, at) = (arena.at(PhysAddr(0)), arena.at(FILE));
+    #[expect(unsafe_code, reason = "the test plays power switch")]
+    // SAFETY: the whole arena, and nobody looks: the core that ran on it before is gone with its test.
+    unsafe {
+        start.write_bytes(0, arena.len() as usize);
+    }
+    #[expect(unsafe_code, reason = "the test plays boot loader")]
+    // SAFETY: the file fits below the RAM region, and nobody else looks yet.
+    unsafe {
+        at.copy_from_nonoverlapping(std::ptr::NonNull::from(file).cast(), file.len());
+    }
+    let (machine, outside) = HostMachine::new(arena.clone(), HwId(0));
+    let room = Box::leak(Box::new(MaybeUninit::uninit()));
+    let (kernel, next) = Kernel::boot(room, machine, record)?;
+    Ok(Rig { kernel, outside, arena, next })
+}
+
+impl Rig {
+    pub fn boot() -> Self {
+        let file = executable();
+        try_boot(&file, &record(file.len() as u64)).unwrap()
+    }
+
+    /// The registers of whatever runs.
+    pub fn context(&self) -> Context {
+        let Next::Run(at) = self.next else { panic!("the core is idle") };
+        #[expect(unsafe_code, reason = "the test plays trap stub")]
+        // SAFETY: the kernel named it as the running context; nobody else touches it between entries.
+        unsafe {
+            at.as_ref().clone()
+        }
+    }
+
+    pub fn call(&mut self, words: [u64; 6]) -> Result<u64, Error> {
+        self.next = self.kernel.syscall(words);
+        match self.context().words {
+            [0, value] => Ok(value),
+            [code, _] => Err(Error::from_code(code)),
+        }
+    }
+
+    pub fn invoke(&mut self, target: CPtr, op: Op, args: &[u64]) -> Result<u64, Error> {
+        let mut words = [0; 6];
+        words[0] = word0(target, op);
+        words[1..=args.len()].copy_from_slice(args);
+        self.call(words)
+    }
+
+    pub fn interrupt(&mut self, what: Interrupt) {
+        self.outside.lock().unwrap().pending.push_back(what);
+        self.next = self.kernel.interrupt();
+    }
+
+    pub fn pass(&mut self, ns: u64) {
+        self.outside.lock().unwrap().now += ns;
+        self.next = self.kernel.interrupt();
+    }
+
+    /// The CPtr of the listed RAM.
+    pub fn ram(&mut self) -> CPtr {
+        let mut best = (0, CPtr::NULL);
+        for cptr in (0..256).map(|n| CPtr::new(1, n)) {
+            if self.invoke(cptr, Op::Identify, &[0]).is_ok_and(|w| w as u8 == CapType::Ram as u8) {
+                best = best.max((self.invoke(cptr, Op::Identify, &[2]).unwrap(), cptr));
+            }
+        }
+        best.1
+    }
+
+    pub fn retype(
+        &mut self,
+        from: CPtr,
+        ty: CapType,
+        level: u8,
+        offset: u64,
+        len: u64,
+        to: CPtr,
+    ) -> Result<u64, Error> {
+        let what = ty as u32 | u32::from(level) << 8 | u32::from(Rights::all().bits()) << 16;
+        self.invoke(from, Op::Retype, &[halves(what, 1), offset, len, halves(0, to.0)])
+    }
+
+    pub fn word(&self, at: PhysAddr) -> u64 {
+        #[expect(unsafe_code, reason = "the test plays memory bus")]
+        // SAFETY: aligned, inside the arena.
+        unsafe {
+            self.arena.at(at).cast::<u64>().read()
+        }
+    }
+
+    pub fn set_word(&self, at: PhysAddr, value: u64) {
+        #[expect(unsafe_code, reason = "the test plays user program")]
+        // SAFETY: aligned, inside the arena; the kernel is not running.
+        unsafe {
+            self.arena.at(at).cast::<u64>().write(value);
+        }
+    }
+}
