@@ -90,9 +90,6 @@ global_asm!(
     ".code64",
     "skerry_long:",
     "movl %ebx, %edi",
-    "movabsq $skerry_first, %rax",
-    // Common end: `rax` is where to go, at the link address.
-    "skerry_high:",
     "movl $16, %ecx",
     "movl %ecx, %ds",
     "movl %ecx, %es",
@@ -100,6 +97,10 @@ global_asm!(
     "xorl %ecx, %ecx",
     "movl %ecx, %fs",
     "movl %ecx, %gs",
+    "movabsq $skerry_first, %rax",
+    // Common end: `rax` is where to go, at the link address. The segment table in use is no longer mapped when a
+    // secondary core comes here, but nothing looks at it before `trap::init` loads another.
+    "skerry_high:",
     "movabsq $__stack_top, %rsp",
     "xorl %ebp, %ebp",
     "callq *%rax",
