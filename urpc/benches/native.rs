@@ -1,0 +1,211 @@
+//! The ring on the host's own cores, where cache-line costs are real: `cargo bench -p skerry-urpc`.
+//!
+//! Two threads, pinned to two cores. In every round the contestants run one after the other, so that noise meets
+//! them alike; each figure is the median over the rounds. A line is `name value unit`.
+//!
+//! * `urpc.native.rtt_ratio`: round trip of a 64-byte message through two rings, ÷ ping-pong of the last word alone
+//!   in the first slot of the same two blocks.
+//! * `urpc.native.stream_ratio`, `stream16_ratio`: time per message, one thread sending as fast as it can and the
+//!   other receiving, ÷ the same through `rtrb` with items of 64 bytes, at 256 and at 16 slots.
+
+use skerry_urpc::ring::Word;
+use skerry_urpc::{Block, Channel, Layout, Message, Transport};
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, Barrier, LazyLock};
+use std::time::Instant;
+
+const RTT_SLOTS: u32 = 64;
+const STRIDE: u32 = 64;
+const RTT_ROUNDS: usize = 400;
+const RTT_TRIPS: u32 = 1_000;
+const STREAM_ROUNDS: usize = 200;
+const STREAM_MESSAGES: u64 = 10_000;
+
+/// A block on lines of its own.
+#[repr(align(4096))]
+struct Page([Word; 512]);
+
+fn words(layout: Layout) -> &'static [Word] {
+    let pages = layout.block_bytes().div_ceil(size_of::<Page>());
+    let pages: Vec<Page> = (0..pages).map(|_| Page([const { Word::new(0) }; 512])).collect();
+    let pages = Vec::leak(pages);
+    let (first, count) = (pages.as_ptr().cast(), pages.len() * 512);
+    // SAFETY: the pages are leaked, and an array of `Page`s is an array of `Word`s.
+    unsafe { std::slice::from_raw_parts(first, count) }
+}
+
+fn pair(layout: Layout) -> (Channel, Channel, [&'static [Word]; 2]) {
+    let memory = [words(layout), words(layout)];
+    let [a, b] = memory.map(Block::from_words);
+    let left = Channel::new(a, b, layout).expect("a layout of our own");
+    let right = Channel::new(b, a, layout).expect("a layout of our own");
+    (left, right, memory)
+}
+
+/// The two cores, asked for before any thread is pinned to one of them.
+static CORES: LazyLock<Vec<core_affinity::CoreId>> =
+    LazyLock::new(|| core_affinity::get_core_ids().unwrap_or_default());
+
+fn pin(index: usize) {
+    if CORES.len() < 2 || !core_affinity::set_for_current(CORES[index]) {
+        eprintln!("native: cannot pin thread {index} to a core of its own, so there is nothing to measure");
+        std::process::exit(1);
+    }
+}
+
+fn send(channel: &mut Channel, message: &Message) {
+    while channel.try_send(message).is_err() {
+        spin_loop();
+    }
+}
+
+fn receive(channel: &mut Channel) -> Message {
+    loop {
+        if let Some(message) = channel.try_recv().expect("a correct peer") {
+            return message;
+        }
+        spin_loop();
+    }
+}
+
+fn await_word(word: &Word, value: u64) {
+    while word.load(Acquire) != value {
+        spin_loop();
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn nanoseconds(since: Instant, count: u64) -> f64 {
+    since.elapsed().as_nanos() as f64 / count as f64
+}
+
+/// Median ns per round trip: messages, words.
+fn round_trip(slots: u32) -> (f64, f64) {
+    let layout = Layout { slots, stride: STRIDE };
+    let (mut left, mut right, memory) = pair(layout);
+    // The bare words live in the first slot's line; what the ring left there is put back before it goes on.
+    let [to_left, to_right] = memory.map(|block| &block[16 + 7]);
+    let barrier = Arc::new(Barrier::new(2));
+    let peer = std::thread::spawn({
+        let barrier = barrier.clone();
+        move || {
+            pin(1);
+            for _ in 0..RTT_ROUNDS {
+                barrier.wait();
+                for _ in 0..RTT_TRIPS {
+                    let message = receive(&mut right);
+                    send(&mut right, &message);
+                }
+                barrier.wait();
+                let saved = to_left.load(Acquire);
+                barrier.wait();
+                for n in 0..u64::from(RTT_TRIPS) {
+                    await_word(to_right, 1 << 40 | n);
+                    to_left.store(1 << 40 | n, Release);
+                }
+                barrier.wait();
+                to_left.store(saved, Release);
+            }
+        }
+    });
+    pin(0);
+    let (mut messages, mut bare) = (vec![], vec![]);
+    let mut message = Message::default();
+    for _ in 0..RTT_ROUNDS {
+        barrier.wait();
+        let start = Instant::now();
+        for n in 0..RTT_TRIPS {
+            message.words = [n.into(); 7];
+            send(&mut left, black_box(&message));
+            black_box(receive(&mut left));
+        }
+        messages.push(nanoseconds(start, RTT_TRIPS.into()));
+        barrier.wait();
+        let saved = to_right.load(Acquire);
+        barrier.wait();
+        let start = Instant::now();
+        for n in 0..u64::from(RTT_TRIPS) {
+            to_right.store(1 << 40 | n, Release);
+            await_word(to_left, 1 << 40 | n);
+        }
+        bare.push(nanoseconds(start, RTT_TRIPS.into()));
+        barrier.wait();
+        to_right.store(saved, Release);
+    }
+    peer.join().expect("the peer does not panic");
+    (median(messages), median(bare))
+}
+
+/// Median ns per message: ours, rtrb's.
+fn stream(slots: u32) -> (f64, f64) {
+    let (mut left, mut right, _) = pair(Layout { slots, stride: STRIDE });
+    let (mut producer, mut consumer) = rtrb::RingBuffer::<[u64; 8]>::new(slots as usize);
+    let barrier = Arc::new(Barrier::new(2));
+    let peer = std::thread::spawn({
+        let barrier = barrier.clone();
+        move || {
+            pin(1);
+            let mut message = Message::default();
+            for _ in 0..STREAM_ROUNDS {
+                barrier.wait();
+                for n in 0..STREAM_MESSAGES {
+                    message.words = [n; 7];
+                    send(&mut right, black_box(&message));
+                }
+                barrier.wait();
+                for n in 0..STREAM_MESSAGES {
+                    let item = black_box([n; 8]);
+                    while producer.push(item).is_err() {
+                        spin_loop();
+                    }
+                }
+            }
+        }
+    });
+    pin(0);
+    let (mut ours, mut theirs) = (vec![], vec![]);
+    for _ in 0..STREAM_ROUNDS {
+        barrier.wait();
+        let start = Instant::now();
+        for n in 0..STREAM_MESSAGES {
+            assert_eq!(black_box(receive(&mut left)).words[6], n);
+        }
+        ours.push(nanoseconds(start, STREAM_MESSAGES));
+        barrier.wait();
+        let start = Instant::now();
+        for n in 0..STREAM_MESSAGES {
+            let item = loop {
+                match consumer.pop() {
+                    Ok(item) => break item,
+                    Err(_) => spin_loop(),
+                }
+            };
+            assert_eq!(black_box(item)[6], n);
+        }
+        theirs.push(nanoseconds(start, STREAM_MESSAGES));
+    }
+    peer.join().expect("the peer does not panic");
+    (median(ours), median(theirs))
+}
+
+fn main() {
+    // `cargo test --benches` passes `--test`: nothing to do there, a benchmark is no test.
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    let (message, bare) = round_trip(RTT_SLOTS);
+    println!("urpc.native.rtt_ns {message:.1} ns");
+    println!("urpc.native.bare_rtt_ns {bare:.1} ns");
+    println!("urpc.native.rtt_ratio {:.3} ratio", message / bare);
+    for (name, slots) in [("stream", 256), ("stream16", 16)] {
+        let (ours, theirs) = stream(slots);
+        println!("urpc.native.{name}_ns {ours:.1} ns");
+        println!("urpc.native.{name}_rtrb_ns {theirs:.1} ns");
+        println!("urpc.native.{name}_ratio {:.3} ratio", ours / theirs);
+    }
+}
