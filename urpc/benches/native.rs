@@ -24,13 +24,15 @@ const STREAM_MESSAGES: u64 = 10_000;
 
 /// A block on lines of its own.
 #[repr(align(4096))]
-struct Page([Word; 512]);
+struct Page([Word; PAGE_WORDS]);
+
+const PAGE_WORDS: usize = 512;
 
 fn words(layout: Layout) -> &'static [Word] {
     let pages = layout.block_bytes().div_ceil(size_of::<Page>());
-    let pages: Vec<Page> = (0..pages).map(|_| Page([const { Word::new(0) }; 512])).collect();
-    let pages = Vec::leak(pages);
-    let (first, count) = (pages.as_ptr().cast(), pages.len() * 512);
+    let pages: Vec<Page> = (0..pages).map(|_| Page([const { Word::new(0) }; PAGE_WORDS])).collect();
+    let first: *const Word = pages[0].0.as_ptr();
+    let count = Vec::leak(pages).len() * PAGE_WORDS;
     // SAFETY: the pages are leaked, and an array of `Page`s is an array of `Word`s.
     unsafe { std::slice::from_raw_parts(first, count) }
 }

@@ -10,8 +10,10 @@
 //! | [`transport`] | [`Transport`]: what every channel offers, whatever carries it; its errors |
 //! | [`ring`] | the ring, and all `unsafe` of this crate |
 //! | [`channel`] | [`Channel`]: two rings and their credit, a [`Transport`] over shared memory |
-//! | [`runtime`] | [`Runtime`]: the doorbell and the waiting, which `user/` provides |
+//! | [`port`], [`runtime`] | [`Port`]: `async` send and receive; [`Runtime`], the doorbell it needs, which `user/` provides |
+//! | [`greeting`], [`handshake`] | [`Channel::connect`]: version, features, identity, and which life of each end talks |
 //! | [`wire`] | [`wire::Header`], [`wire::Body`]: what the words of a message mean |
+//! | [`window`] | a window between two islands: layout, [`window::Link`], lost peers and rejoining |
 //! | [`formats`] | every message of the system, in one place |
 //!
 //! A message is made with [`wire::encode`], sent with [`Transport::try_send`], found with [`Transport::try_recv`],
@@ -24,15 +26,22 @@
 
 pub mod channel;
 pub mod formats;
+pub mod greeting;
+pub mod handshake;
 pub mod message;
+pub mod port;
 pub mod ring;
 pub mod runtime;
 mod sync;
 pub mod transport;
+pub mod window;
 pub mod wire;
 
 pub use channel::Channel;
+pub use greeting::Identity;
+pub use handshake::{Agreed, Connecting, Refusal};
 pub use message::Message;
+pub use port::Port;
 pub use ring::{Block, Layout, LayoutError};
 pub use runtime::Runtime;
 pub use skerry_hal::{CoreId, Epoch, IslandId};

@@ -116,13 +116,38 @@ impl Block {
         Self { base: NonNull::from(words).cast(), words: words.len() }
     }
 
-    fn check(self, layout: Layout) -> Result<(), LayoutError> {
+    /// `bytes` bytes of it, from `offset`; both multiples of 64.
+    pub fn part(self, offset: usize, bytes: usize) -> Option<Self> {
+        let fits = offset.checked_add(bytes)? <= self.bytes();
+        if !fits || !offset.is_multiple_of(LINE) || !bytes.is_multiple_of(LINE) || bytes == 0 {
+            return None;
+        }
+        Some(Self { base: NonNull::from(self.word(offset / 8)), words: bytes / 8 })
+    }
+
+    /// Bytes in it.
+    pub const fn bytes(self) -> usize {
+        self.words * 8
+    }
+
+    /// Makes all slots empty and the credit line that of a peer which consumed nothing, for a ring whose first message
+    /// has sequence number `base + 1`. Only the block's writer may.
+    pub(crate) fn clear(self, layout: Layout, base: u32) {
+        for slot in 0..layout.slots as usize {
+            self.word(SLOTS + slot * (layout.stride as usize / 8) + LAST)
+                .store(base.into(), Ordering::Release);
+        }
+        self.word(CREDIT).store(base.into(), Ordering::Release);
+        self.word(WAKE).store(0, Ordering::Release);
+    }
+
+    pub(crate) fn check(self, layout: Layout) -> Result<(), LayoutError> {
         layout.check()?;
-        let (needed, given) = (layout.block_bytes(), self.words * 8);
+        let (needed, given) = (layout.block_bytes(), self.bytes());
         if given < needed { Err(LayoutError::TooSmall { needed, given }) } else { Ok(()) }
     }
 
-    fn word(self, index: usize) -> &'static Word {
+    pub(crate) fn word(self, index: usize) -> &'static Word {
         assert!(index < self.words, "word {index} of a block of {}", self.words);
         // SAFETY: `index` is inside the block, as just asserted.
         let word = unsafe { self.base.add(index) };
@@ -191,12 +216,12 @@ impl Sender {
     pub(crate) fn refill(&mut self) -> Result<bool, Field> {
         let slots = self.slots.mask + 1;
         let known = self.stop.wrapping_sub(slots);
-        let consumed = self.credit.load(Ordering::Acquire).wrapping_add(1);
-        let consumed = u32::try_from(consumed).map_err(|_| Field::Credit)?;
-        if consumed.wrapping_sub(known) > self.next.wrapping_sub(known) {
+        let consumed = self.credit.load(Ordering::Acquire);
+        let free = u32::try_from(consumed).map_err(|_| Field::Credit)?.wrapping_add(1);
+        if free.wrapping_sub(known) > self.next.wrapping_sub(known) {
             return Err(Field::Credit);
         }
-        self.stop = consumed.wrapping_add(slots);
+        self.stop = free.wrapping_add(slots);
         Ok(!self.is_stopped())
     }
 
@@ -277,6 +302,13 @@ impl Receiver {
         }
     }
 
+    /// Whether the next message is missing although the one after it is there. Acquiring the later one, we must see
+    /// the earlier one: if not, somebody destroyed it.
+    pub(crate) fn has_gap(&self) -> bool {
+        let holds = |sequence| self.slots.at(sequence)[LAST].load(Ordering::Acquire) as u32 == sequence;
+        holds(self.next.wrapping_add(1)) && !holds(self.next)
+    }
+
     pub(crate) fn set_wake(&self, on: bool) {
         self.wake.store(on.into(), Ordering::Release);
     }
@@ -284,4 +316,10 @@ impl Receiver {
     pub(crate) fn peer_wants_wake(&self) -> bool {
         self.peer_wake.load(Ordering::Acquire) != 0
     }
+}
+
+/// `bytes` bytes of zeroed memory for a test.
+#[cfg(test)]
+pub(crate) fn test_words(bytes: usize) -> &'static [Word] {
+    Vec::leak((0..bytes / 8).map(|_| Word::new(0)).collect())
 }
