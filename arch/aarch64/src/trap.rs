@@ -41,24 +41,29 @@ fn block() -> *mut Core {
     (&raw const __stack_top).addr() as *mut Core
 }
 
-/// Makes `handler` the one that the stubs call, on this core, and `conduit` the way to turn the island off when it
-/// fails. Once, before [`enter`].
-pub fn install<H: Handler<Context>>(handler: &'static mut H, conduit: Conduit) {
+/// Makes `handler` the one that the stubs call, on this core. Once, before [`enter`].
+pub fn install<H: Handler<Context>>(handler: &'static mut H) {
     let core = Core {
         current: null_mut(),
         handler: core::ptr::from_mut(handler).cast(),
         syscall: syscall::<H> as *const (),
         fault: fault::<H> as *const (),
         interrupt: interrupt::<H> as *const (),
-        conduit,
+        conduit: conduit(),
     };
     // SAFETY: the linker script reserves CORE_BYTES there, for this alone.
     unsafe { block().write(core) };
 }
 
+/// Says how this core turns the island off when it fails; as early as the board knows.
+pub fn set_conduit(conduit: Conduit) {
+    // SAFETY: as above.
+    unsafe { (*block()).conduit = conduit };
+}
+
 /// How to reach the firmware, for whoever has no machine at hand: a panic, an unexpected exception.
 pub fn conduit() -> Conduit {
-    // SAFETY: BSS is zero, which is `Conduit::None`; `install` writes it whole before anything can read it.
+    // SAFETY: BSS is zero, which is `Conduit::None`; only whole values are ever written.
     unsafe { (*block()).conduit }
 }
 
