@@ -92,6 +92,11 @@ impl Entry {
         true
     }
 
+    /// Messages that wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Messages that may still be kept.
     pub fn room(&self) -> usize {
         MAX_QUEUE - self.queue.len()

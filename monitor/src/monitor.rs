@@ -126,6 +126,11 @@ impl Monitor {
         self.core.local() == 0
     }
 
+    /// How many messages wait for room in the channel where most do.
+    pub fn longest_queue(&self) -> usize {
+        self.chans.iter().map(|(_, e)| e.waiting()).max().unwrap_or(0)
+    }
+
     /// A channel for a domain of this core, up at once; `None` at the limit.
     pub fn open_client(&mut self) -> Option<Chan> {
         self.chans.add(Role::Client, true)
@@ -137,10 +142,10 @@ impl Monitor {
         self.now = now;
         let Some(entry) = self.chans.get_mut(chan) else { return };
         entry.heard = now;
-        if !entry.up {
-            return;
-        }
         let role = entry.role;
+        if !entry.up {
+            return self.early(chan, role, message, sink);
+        }
         let header = message.header();
         match role {
             Role::Free => return,
@@ -161,6 +166,17 @@ impl Monitor {
             Role::Core(_) | Role::Link(_) => self.deliver(chan, message, &header, sink),
         }
         self.run_loopback(sink);
+    }
+
+    /// A message on a channel that is not up: the peer adopted a new channel sooner, or a link is down.
+    #[cold]
+    fn early(&mut self, chan: Chan, role: Role, message: &Message, sink: &mut dyn Sink) {
+        if matches!(role, Role::Core(_)) && !self.is_first() {
+            self.on_channel_up(chan, sink);
+            self.message(self.now, chan, message, sink);
+        } else {
+            self.counters.stale += 1;
+        }
     }
 
     /// Takes in what else happened.

@@ -44,6 +44,8 @@ pub enum Down {
     Left,
     /// It started anew, without our having noticed its end.
     Restarted,
+    /// Other islands gave it up.
+    GivenUp,
     /// It wrote something that no correct peer writes, or speaks another version.
     Refused(Refusal),
 }
@@ -53,6 +55,7 @@ impl fmt::Display for Down {
         match self {
             Self::Silent => f.write_str("silent for too long"),
             Self::Left => f.write_str("left"),
+            Self::GivenUp => f.write_str("given up by others"),
             Self::Restarted => f.write_str("restarted"),
             Self::Refused(why) => write!(f, "{why}"),
         }
@@ -183,6 +186,13 @@ impl Link {
         self.pulse = Pulse::default();
         self.last_poll = now;
         Ok(())
+    }
+
+    /// Refuses the peer's epochs up to `epoch`: other islands gave it up. [`poll`](Self::poll) does not report it.
+    pub fn refuse(&mut self, epoch: Epoch) {
+        if self.handshake.own.accepted <= epoch.0 {
+            self.lose(Down::GivenUp);
+        }
     }
 
     /// Tells the peer that we go.

@@ -1,0 +1,119 @@
+//! What must hold: at every step, and once all has calmed down.
+
+use crate::world::{Island, World};
+use skerry_hal::{CoreId, IslandId};
+use skerry_monitor::config::MAX_QUEUE;
+use skerry_urpc::formats::monitor::CoreState;
+use skerry_urpc::formats::shell::IslandState;
+
+/// What must hold after a step of a core of `island`.
+///
+/// # Errors
+/// What does not.
+pub fn step(world: &mut World, island: usize) -> Result<(), String> {
+    if let Some(late) = world.load.late(world.now) {
+        return Err(late);
+    }
+    for node in &world.islands[island].nodes {
+        if node.monitor.longest_queue() > MAX_QUEUE {
+            return Err(format!(
+                "{} keeps {} messages for one channel",
+                node.core,
+                node.monitor.longest_queue()
+            ));
+        }
+    }
+    let now = world.now;
+    let due: Vec<_> = world.deaths.extract_if(.., |(.., due)| *due <= now).collect();
+    for (dead, epoch, _) in due {
+        let survivors = world.islands.iter().filter(|i| runs(i, now));
+        for node in survivors.flat_map(|i| &i.nodes).filter(|n| n.paused_until <= now) {
+            let known = node.monitor.islands().get(dead);
+            if known.is_some_and(|i| i.state == IslandState::Up && i.epoch <= epoch) {
+                return Err(format!("{} still takes island {dead} for alive in epoch {epoch}", node.core));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn runs(island: &Island, now: u64) -> bool {
+    island.alive && island.paused_until <= now
+}
+
+/// The islands that can talk with `from`, itself included.
+fn component(world: &World, from: usize) -> Vec<usize> {
+    let mut seen = vec![from];
+    let mut next = 0;
+    while let Some(&at) = seen.get(next) {
+        next += 1;
+        for &(a, b) in &world.plan.links {
+            for (a, b) in [(a as usize, b as usize), (b as usize, a as usize)] {
+                if a == at && world.islands[b].alive && !seen.contains(&b) {
+                    seen.push(b);
+                }
+            }
+        }
+    }
+    seen.sort_unstable();
+    seen
+}
+
+/// Every core that lives has the same, true picture of the islands it can reach.
+///
+/// # Errors
+/// Who has another.
+pub fn agreement(world: &World) -> Result<(), String> {
+    for (at, island) in world.islands.iter().enumerate().filter(|(_, i)| i.alive) {
+        let reachable = component(world, at);
+        for node in &island.nodes {
+            let picture = node.monitor.islands();
+            for (id, other) in world.islands.iter().enumerate() {
+                let known = picture.get(IslandId(id as u16));
+                let (is_up, seen) = (reachable.contains(&id), known.map(|i| (i.state, i.epoch)));
+                let truth = other.nodes.first().map(|n| (IslandState::Up, n.monitor.epoch()));
+                let right = if is_up { seen == truth } else { seen.map(|s| s.0) != Some(IslandState::Up) };
+                if !right {
+                    return Err(format!("to {} island {id} is {seen:?}; it is {truth:?}", node.core));
+                }
+                for core in other.nodes.iter().map(|n| n.core).filter(|_| is_up) {
+                    let state = picture.core(core).map(|c| c.state);
+                    if state != Some(CoreState::Up) {
+                        return Err(format!("to {} core {core} is {state:?}; it is up", node.core));
+                    }
+                }
+            }
+        }
+        let leads = reachable.first() == Some(&at);
+        if island.shell != leads {
+            let offers = if island.shell { "offers" } else { "does not offer" };
+            return Err(format!(
+                "island {at} {offers} the shell; those that live together are {reachable:?}"
+            ));
+        }
+        if leads && !world.plan.faults {
+            let islands = reachable.iter().map(|&i| world.islands[i].nodes.len() as u32);
+            let truth = (islands.clone().sum(), islands.count() as u32);
+            if island.system != Some(truth) {
+                return Err(format!(
+                    "island {at} announced {:?} cores and islands; there are {truth:?}",
+                    island.system
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Pings that nothing stands in the way of, once all has calmed down: from the first core of each island that lives to
+/// all it can reach, and back.
+pub fn last_pings(world: &World) -> Vec<(usize, CoreId, CoreId)> {
+    let mut pings = Vec::new();
+    for at in (0..world.islands.len()).filter(|&i| world.islands[i].alive) {
+        let from = world.islands[at].nodes[0].core;
+        for to in component(world, at).iter().flat_map(|&i| &world.islands[i].nodes).map(|n| n.core) {
+            pings.extend([(at, from, to), (at, to, from)]);
+        }
+    }
+    pings
+}
