@@ -1,0 +1,5 @@
+//! Tests of this library, on a made-up machine.
+
+mod hostile;
+mod machine;
+mod scan;
