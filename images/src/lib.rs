@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`pack`] | CPU drivers and domains of both ISAs → one bundle (read back by `skerry-bundle`, which guests link too) |
 //! | [`arm_image`] | a CPU driver's ELF file → the flat arm64 `Image` that ARM boot loaders start |
+//! | [`elf`] | facts about linked files |
 //! | [`fleet`] | the fleet file, read and checked |
 //! | [`runner`] | a QEMU for each island: consoles, shell commands, faults, and a clean end |
 //!
@@ -11,6 +12,7 @@
 #![deny(unsafe_code)]
 
 pub mod arm_image;
+pub mod elf;
 pub mod error;
 pub mod fleet;
 pub mod pack;

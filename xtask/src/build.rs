@@ -6,6 +6,7 @@ use skerry_bundle::{Bundle, Kind};
 use skerry_images::pack::{Packer, describe};
 use skerry_images::{Error, arm_image};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Separates the flags in `CARGO_ENCODED_RUSTFLAGS`.
 const FLAG_SEPARATOR: &str = "\x1f";
@@ -44,7 +45,7 @@ pub fn build(only: &[String]) -> Result<Images> {
             compile(target, &named)?;
         }
         for package in wanted {
-            let path = root().join("target").join(target.triple).join("release").join(package.name);
+            let path = linked(target, package);
             if path.exists() {
                 add(&mut packer, target, package, &path, &images.dir)?;
             }
@@ -56,7 +57,7 @@ pub fn build(only: &[String]) -> Result<Images> {
 }
 
 /// Whether the package is more than a placeholder.
-fn has_code(package: &Package) -> bool {
+pub fn has_code(package: &Package) -> bool {
     let dir = if package.cpu_driver { "boards" } else { "apps" };
     std::fs::read_to_string(root().join(dir).join(package.member).join("src/main.rs"))
         .is_ok_and(|text| text.contains("no_main"))
@@ -70,9 +71,29 @@ fn compile(target: &Target, packages: &[&Package]) -> Result<()> {
     for package in packages {
         cargo.args(["--package", package.name]);
     }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", target.flags.join(FLAG_SEPARATOR));
-    cargo.env_remove("RUSTFLAGS");
+    set_flags(&mut cargo, target);
     run(&mut cargo, &format!("building for {}", target.triple))
+}
+
+/// Has cargo compile with the target's flags, whatever the environment or a configuration file says.
+pub fn set_flags(cargo: &mut Command, target: &Target) {
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", target.flags.join(FLAG_SEPARATOR)).env_remove("RUSTFLAGS");
+}
+
+/// ISA and linked file of every CPU driver that has been built.
+pub fn cpu_drivers() -> Vec<(&'static str, PathBuf)> {
+    let files =
+        TARGETS.iter().flat_map(|target| target.packages.iter().map(move |package| (target, package)));
+    let drivers = files.filter(|(_, package)| package.cpu_driver && has_code(package));
+    drivers
+        .map(|(target, package)| (target.isa, linked(target, package)))
+        .filter(|(_, path)| path.exists())
+        .collect()
+}
+
+/// Where cargo puts a package's program.
+fn linked(target: &Target, package: &Package) -> PathBuf {
+    root().join("target").join(target.triple).join("release").join(package.name)
 }
 
 fn names(packages: &[&Package]) -> String {

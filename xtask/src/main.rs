@@ -4,6 +4,9 @@
 //! | --- | --- |
 //! | `run` | [`run`]: boot a fleet and hand over its shell |
 //! | `build` | [`build`]: CPU drivers and domains of both ISAs ([`targets`]), packed into one bundle |
+//! | `test` | [`test`]: the layers, each run and counted by [`layer`] |
+//! | `check` | [`check`]: formatting, clippy, cargo-deny, and [`house`] rules |
+//! | `bench` | [`bench`]: figures |
 //! | `doctor` | [`doctor`]: what is installed; [`setup`] and [`apt`] get what is missing |
 //!
 //! Neighbours: `images` does the work on images and fleets; this crate drives cargo and talks to people.
@@ -11,12 +14,17 @@
 
 mod apt;
 mod args;
+mod bench;
 mod build;
+mod check;
 mod doctor;
+mod house;
+mod layer;
 mod run;
 mod setup;
 mod shell;
 mod targets;
+mod test;
 
 use shell::Result;
 use std::process::ExitCode;
@@ -40,7 +48,9 @@ fn dispatch() -> Result<ExitCode> {
         }
         Command::Run(options) => run::run(&options),
         Command::Doctor => doctor::doctor(),
-        Command::Test { .. } | Command::Check | Command::Bench { .. } => shell::fail("not yet"),
+        Command::Test { full, filter } => test::test(full, filter.as_deref()),
+        Command::Check => check::check(),
+        Command::Bench { name } => bench::bench(name.as_deref()),
         Command::Build { only } => {
             setup::rust()?;
             let images = build::build(&only)?;

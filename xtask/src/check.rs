@@ -1,0 +1,84 @@
+//! `cargo xtask check`: what can be found wrong without running anything.
+
+use crate::shell::{Result, cargo, progress, root, run, tool};
+use crate::targets::TARGETS;
+use crate::{build, house, setup, test};
+use std::process::{Command, ExitCode};
+
+/// Runs every check, and ends with one plain line of totals.
+pub fn check() -> Result<ExitCode> {
+    setup::rust()?;
+    setup::component("rustfmt", "rustfmt")?;
+    setup::component("clippy", "cargo-clippy")?;
+    let mut tally = Tally::default();
+    tally.add("formatting", run(cargo().args(["fmt", "--all", "--check"]), "cargo fmt"));
+    tally.add("house rules", house_rules());
+    tally.add("clippy, host", run(&mut clippy(&["--all-targets"], &[]), "clippy"));
+    tally.add("clippy, libraries of domains", domain_libraries());
+    for target in &TARGETS {
+        let packages: Vec<&str> =
+            target.packages.iter().filter(|p| build::has_code(p)).map(|p| p.name).collect();
+        if packages.is_empty() {
+            continue;
+        }
+        let mut command = clippy(&["--release", "--target", target.triple], &packages);
+        build::set_flags(&mut command, target);
+        tally.add(&format!("clippy, {} for {}", packages.len(), target.triple), run(&mut command, "clippy"));
+    }
+    if tool("cargo-deny").is_some() {
+        tally.add("cargo-deny", run(cargo().args(["deny", "--log-level", "error", "check"]), "cargo deny"));
+    } else {
+        tally.skipped += 1;
+        progress("cargo-deny skipped: it is not installed (cargo install --locked cargo-deny)");
+    }
+    println!("{} checks passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Tally {
+    fn add(&mut self, name: &str, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                progress(format!("ok: {name}"));
+                self.passed += 1;
+            }
+            Err(cause) => {
+                progress(format!("FAILED: {name}: {cause}"));
+                self.failed += 1;
+            }
+        }
+    }
+}
+
+/// `cargo clippy` for these packages, or for the workspace's default ones, with warnings denied.
+fn clippy(args: &[&str], packages: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["clippy", "--quiet"]).args(args);
+    command.args(packages.iter().flat_map(|name| ["--package", name]));
+    command.args(["--", "-D", "warnings"]);
+    command
+}
+
+fn domain_libraries() -> Result<()> {
+    let libraries = test::app_libraries()?;
+    if libraries.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = libraries.iter().map(String::as_str).collect();
+    run(&mut clippy(&["--lib"], &names), "clippy")
+}
+
+fn house_rules() -> Result<()> {
+    let broken = house::check(&root())?;
+    for line in &broken {
+        eprintln!("{line}");
+    }
+    if broken.is_empty() { Ok(()) } else { Err(format!("{} house rules broken", broken.len()).into()) }
+}

@@ -1,0 +1,160 @@
+//! `cargo xtask test`: the layers, each there to make the next one boring.
+
+use crate::layer::{self, Counts};
+use crate::shell::{Result, capture, cargo, progress, root, tool};
+use crate::{build, setup};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// Packages whose rings loom explores.
+const LOOM: &[&str] = &["skerry-urpc"];
+/// Packages that Miri runs: those whose unsafe code or wire formats everything rests on.
+const MIRI: &[&str] = &["skerry-urpc", "skerry-abi"];
+
+/// A layer's time, in seconds: for `test`, and for `test full`.
+struct Budget(u64, u64);
+
+const HOST: Budget = Budget(600, 1800);
+const LOOM_BUDGET: Budget = Budget(240, 1800);
+const MIRI_BUDGET: Budget = Budget(300, 3600);
+const FLEETS: Budget = Budget(600, 3600);
+
+/// Environment variable by which tests know that there is time for the long versions.
+const FULL: &str = "SKERRY_TEST_FULL";
+/// Environment variable that tells the fleet tests where the images are.
+const IMAGES: &str = "SKERRY_IMAGES";
+
+/// Runs all layers and ends with one plain line of totals.
+pub fn test(full: bool, filter: Option<&str>) -> Result<ExitCode> {
+    let suite = Suite { full, filter: filter.map(String::from) };
+    let mut total = Counts::default();
+    for (name, layer) in [
+        ("host", Suite::host as fn(&Suite) -> Result<Counts>),
+        ("loom", Suite::loom),
+        ("miri", Suite::miri),
+        ("fleets", Suite::fleets),
+    ] {
+        total.add(layer(&suite).unwrap_or_else(|cause| {
+            progress(format!("layer {name} broke: {cause}"));
+            Counts::BROKEN
+        }));
+    }
+    println!("{total}");
+    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Suite {
+    full: bool,
+    filter: Option<String>,
+}
+
+impl Suite {
+    /// Tests beside the code, and of each pure crate.
+    fn host(&self) -> Result<Counts> {
+        let mut total = Counts::default();
+        total.add(self.run("host", self.nextest(&[]), HOST)?);
+        // The programs in these packages are for guests; what is tested is their library.
+        let libraries = app_libraries()?;
+        if !libraries.is_empty() {
+            let mut args = vec!["--lib"];
+            args.extend(libraries.iter().flat_map(|name| ["--package", name.as_str()]));
+            total.add(self.run("host, libraries of domains", self.nextest(&args), HOST)?);
+        }
+        Ok(total)
+    }
+
+    /// nextest where it is installed, else cargo's own runner.
+    fn nextest(&self, args: &[&str]) -> Command {
+        let mut cargo = cargo();
+        if tool("cargo-nextest").is_some() {
+            cargo.args(["nextest", "run", "--no-tests=pass", "--no-fail-fast", "--status-level=fail"]);
+        } else {
+            cargo.args(["test", "--quiet", "--no-fail-fast"]);
+        }
+        cargo.args(args);
+        cargo.args(&self.filter);
+        cargo
+    }
+
+    /// Every interleaving of the rings' loads and stores.
+    fn loom(&self) -> Result<Counts> {
+        // Under `--cfg loom` only its own tests run; they have the word in their names.
+        let filter = self.filter.as_deref().unwrap_or("loom");
+        if !filter.contains("loom") {
+            return Ok(Counts::default());
+        }
+        let mut cargo = cargo();
+        cargo.args(["test", "--quiet", "--release", "--target-dir", "target/loom"]);
+        cargo.args(LOOM.iter().flat_map(|name| ["--package", name]));
+        cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", if self.full { "4" } else { "3" });
+        cargo.args(["--", filter]);
+        self.run("loom", cargo, LOOM_BUDGET)
+    }
+
+    /// Undefined behaviour and data races, on a nightly if there is one.
+    fn miri(&self) -> Result<Counts> {
+        if capture(Command::new("cargo").current_dir(root()).args(["+nightly", "miri", "--version"])).is_err()
+        {
+            progress(
+                "layer miri skipped: no nightly with Miri (rustup toolchain add nightly -c miri,rust-src)",
+            );
+            return Ok(Counts { skipped: 1, ..Counts::default() });
+        }
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(root()).args([
+            "+nightly",
+            "miri",
+            "test",
+            "--quiet",
+            "--target-dir",
+            "target/miri",
+        ]);
+        cargo.args(MIRI.iter().flat_map(|name| ["--package", name]));
+        // Tests read their regression files and the clock.
+        cargo
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+            .env("PROPTEST_CASES", if self.full { "64" } else { "4" });
+        cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
+        cargo.args(self.filter.iter().flat_map(|filter| ["--", filter.as_str()]));
+        self.run("miri", cargo, MIRI_BUDGET)
+    }
+
+    /// Whole systems in QEMU.
+    fn fleets(&self) -> Result<Counts> {
+        setup::rust()?;
+        setup::qemu(&["x86_64", "aarch64"])?;
+        let images = build::build(&[])?;
+        let mut cargo = cargo();
+        cargo.args([
+            "test",
+            "--quiet",
+            "--package",
+            "skerry-tests",
+            "--no-fail-fast",
+            "--",
+            "--test-threads=1",
+        ]);
+        cargo.args(&self.filter).env(IMAGES, images.dir);
+        self.run("fleets", cargo, FLEETS)
+    }
+
+    fn run(&self, name: &str, mut command: Command, Budget(short, long): Budget) -> Result<Counts> {
+        if self.full {
+            command.env(FULL, "1");
+        }
+        layer::run(name, &mut command, Duration::from_secs(if self.full { long } else { short }))
+    }
+}
+
+/// Packages under `apps/` that have a library.
+pub fn app_libraries() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(root().join("apps"))? {
+        let dir = entry?.path();
+        if dir.join("src/lib.rs").is_file() {
+            names.extend(dir.file_name().map(|name| format!("skerry-app-{}", name.to_string_lossy())));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
