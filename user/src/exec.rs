@@ -57,6 +57,16 @@ struct Inner {
     bells: RefCell<BTreeMap<CoreId, (Core, HwId)>>,
 }
 
+impl Inner {
+    /// Whoever waits in vain asks again each time: it is listed once.
+    fn wait_for_event(&self, waker: &Waker) {
+        let mut waiters = self.event_waiters.borrow_mut();
+        if !waiters.iter().any(|listed| listed.will_wake(waker)) {
+            waiters.push(waker.clone());
+        }
+    }
+}
+
 /// The executor of a domain. Copies are the same executor.
 #[derive(Clone, Default)]
 pub struct Executor(Rc<Inner>);
@@ -135,7 +145,23 @@ impl Executor {
                 self.progress();
                 return Poll::Ready(found);
             }
-            self.0.event_waiters.borrow_mut().push(cx.waker().clone());
+            self.0.wait_for_event(cx.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits for one of the events in `mask`, at most until the clock has reached `ticks`; those that came.
+    pub async fn event_until(&self, mask: u64, ticks: u64) -> u64 {
+        poll_fn(|cx| {
+            let found = self.0.events.get() & mask;
+            if found != 0 || clock::ticks() >= ticks {
+                self.0.events.set(self.0.events.get() & !found);
+                self.progress();
+                return Poll::Ready(found);
+            }
+            self.0.wait_for_event(cx.waker());
+            self.0.timers.borrow_mut().push((ticks, cx.waker().clone()));
             Poll::Pending
         })
         .await

@@ -4,7 +4,7 @@
 //! memory be used again, but nothing here keeps count of that yet.
 
 use alloc::vec::Vec;
-use skerry_abi::{CPtr, PAGE_SIZE};
+use skerry_abi::{CPtr, PAGE_SIZE, PhysRange};
 
 /// Free extents that a pool holds at most; smaller ones are forgotten first.
 pub const MAX_EXTENTS: usize = 128;
@@ -84,6 +84,22 @@ impl Pool {
         Some(part(before, len, whole))
     }
 
+    /// What is free in `range` belongs to `node`: boot glue does not know nodes, the firmware's tables do.
+    pub fn set_node(&mut self, range: PhysRange, node: u32) {
+        for extent in core::mem::take(&mut self.extents) {
+            let end = extent.base + extent.len;
+            let first = range.base.0.clamp(extent.base, end);
+            let last = range.end().0.clamp(first, end);
+            for (from, to, node) in
+                [(extent.base, first, extent.node), (first, last, node), (last, end, extent.node)]
+            {
+                let whole = extent.whole && to - from == extent.len;
+                let offset = extent.offset + (from - extent.base);
+                self.put(Piece { offset, base: from, len: to - from, node, whole, ..extent });
+            }
+        }
+    }
+
     /// Takes everything that is left, largest first.
     pub fn take_all(&mut self) -> Vec<Piece> {
         let mut all = core::mem::take(&mut self.extents);
@@ -151,6 +167,19 @@ mod tests {
         assert_eq!(pool.take(8 * MIB, PAGE_SIZE, Some(0)), None);
         assert_eq!(pool.take(PAGE_SIZE, PAGE_SIZE, Some(2)), None);
         assert_eq!(pool.free(), 21 * MIB);
+    }
+
+    #[test]
+    fn nodes_are_cut_out_of_extents() {
+        let mut pool = Pool::new();
+        pool.add(CPtr(1), 0x10_0000, 15 * MIB, 0);
+        pool.add(CPtr(2), 0x4000_0000, MIB, 0);
+        pool.set_node(PhysRange::new(skerry_abi::PhysAddr(4 * MIB), 8 * MIB), 1);
+        assert_eq!(pool.free(), 16 * MIB);
+        let piece = pool.take(8 * MIB, PAGE_SIZE, Some(1)).unwrap();
+        assert_eq!((piece.base, piece.offset, piece.whole), (4 * MIB, 3 * MIB, false));
+        assert_eq!(pool.take(PAGE_SIZE, PAGE_SIZE, Some(1)), None);
+        assert!(pool.take(MIB, PAGE_SIZE, Some(0)).unwrap().whole);
     }
 
     #[test]

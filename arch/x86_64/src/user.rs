@@ -222,6 +222,12 @@ macro_rules! user_start {
             "je 3b",
             "4:",
             "ret",
+            // This target's library is built to unwind; programs are not, so nothing ever comes here.
+            ".globl rust_eh_personality, _Unwind_Resume",
+            ".hidden rust_eh_personality, _Unwind_Resume",
+            "rust_eh_personality:",
+            "_Unwind_Resume:",
+            "ud2",
             ".popsection",
         );
     };

@@ -168,6 +168,20 @@ bodies! {
         /// Bytes it has not used yet.
         free: u64,
     }
+    /// Asks for a benchmark to be run on this core; answered with [`TextLine`]s.
+    BenchQuery = 0x030d {
+        /// Its name, padded with zeros.
+        name: [u8; 32],
+    }
+    /// Text for people and scripts, UTF-8.
+    TextLine = 0x030e {
+        /// Bytes used of `text`.
+        len: u8,
+        /// 1 if the line goes on in the next answer.
+        more: u8,
+        /// The text.
+        text: [u8; 30],
+    }
     /// The last answer to a request.
     Done = 0x03ff {
         /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.

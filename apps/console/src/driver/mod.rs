@@ -1,0 +1,145 @@
+//! The UARTs of this world: a few registers each.
+
+use skerry_abi::domain::{Purpose, slot};
+use skerry_skb::{Console, ConsoleKind};
+use skerry_user::cap::{IoPort, KERNEL};
+use skerry_user::vspace::{DEVICE, Mapping};
+use skerry_user::{Domain, Error};
+
+/// 16550 registers (PC16550D data sheet, table II).
+mod uart16550 {
+    pub const DATA: u64 = 0;
+    pub const INTERRUPT_ENABLE: u64 = 1;
+    pub const LINE_STATUS: u64 = 5;
+    pub const RECEIVED: u8 = 1;
+    pub const ROOM: u8 = 1 << 5;
+    /// Bytes that the transmitter takes when it is empty.
+    pub const FIFO: usize = 16;
+}
+
+/// PL011 registers (Arm DDI 0183, §3.2).
+mod pl011 {
+    pub const DATA: u64 = 0;
+    pub const FLAGS: u64 = 0x18;
+    pub const RECEIVE_EMPTY: u32 = 1 << 4;
+    pub const TRANSMIT_FULL: u32 = 1 << 5;
+    pub const MASK: u64 = 0x38;
+    pub const CLEAR: u64 = 0x44;
+    /// Received, and received a while ago.
+    pub const RECEIVE: u32 = 1 << 4 | 1 << 6;
+}
+
+/// How often a full transmitter is asked again before its bytes are dropped.
+const PATIENCE: u32 = 1_000_000;
+
+/// A UART.
+pub enum Uart {
+    /// 16550 at I/O ports.
+    Ports(IoPort, u16),
+    /// 16550 in memory: its mapping and where in it.
+    Memory(Mapping, u64),
+    /// PL011.
+    Pl011(Mapping, u64),
+    /// None known: output goes through the CPU driver, input never comes.
+    Early,
+}
+
+impl Uart {
+    /// The UART that a fact names.
+    pub fn open(domain: &mut Domain, console: Option<&Console>) -> Result<Self, Error> {
+        let Some(console) = console else { return Ok(Self::Early) };
+        let base = console.base.base.0;
+        if console.kind == ConsoleKind::Uart16550Port {
+            let port = u16::try_from(base).map_err(|_| Error::BadArgument)?;
+            return Ok(Self::Ports(IoPort(slot::PORTS), port));
+        }
+        let cap = domain.info.caps_for(Purpose::Device).next().ok_or(Error::EmptySlot)?;
+        let view = domain.map(cap.cptr, cap.len, DEVICE)?;
+        let skip = base.checked_sub(cap.base).ok_or(Error::BadArgument)?;
+        Ok(match console.kind {
+            ConsoleKind::Pl011 => Self::Pl011(view, skip),
+            ConsoleKind::Uart16550Memory | ConsoleKind::Uart16550Port => Self::Memory(view, skip),
+        })
+    }
+
+    fn get(&self, register: u64) -> u8 {
+        match self {
+            // A port that cannot be read has nothing and takes everything.
+            Self::Ports(ports, base) => {
+                ports.read(base + register as u16, 1).unwrap_or(uart16550::ROOM.into()) as u8
+            }
+            Self::Memory(view, skip) => view.read8(skip + register),
+            _ => 0,
+        }
+    }
+
+    fn set(&self, register: u64, value: u8) {
+        match self {
+            Self::Ports(ports, base) => {
+                let _refused = ports.write(base + register as u16, 1, value.into());
+            }
+            Self::Memory(view, skip) => view.write8(skip + register, value),
+            _ => {}
+        }
+    }
+
+    /// Asks for an interrupt whenever something is received.
+    pub fn interrupt_on_receive(&self) {
+        match self {
+            Self::Ports(..) | Self::Memory(..) => self.set(uart16550::INTERRUPT_ENABLE, uart16550::RECEIVED),
+            Self::Pl011(view, skip) => view.write32(skip + pl011::MASK, pl011::RECEIVE),
+            Self::Early => {}
+        }
+    }
+
+    /// The interrupt is being served.
+    pub fn clear_interrupt(&self) {
+        if let Self::Pl011(view, skip) = self {
+            view.write32(skip + pl011::CLEAR, pl011::RECEIVE);
+        }
+    }
+
+    /// The next received byte.
+    pub fn read(&self) -> Option<u8> {
+        match self {
+            Self::Ports(..) | Self::Memory(..) => (self.get(uart16550::LINE_STATUS) & uart16550::RECEIVED
+                != 0)
+                .then(|| self.get(uart16550::DATA)),
+            Self::Pl011(view, skip) => (view.read32(skip + pl011::FLAGS) & pl011::RECEIVE_EMPTY == 0)
+                .then(|| view.read32(skip + pl011::DATA) as u8),
+            Self::Early => None,
+        }
+    }
+
+    fn wait(&self, ready: impl Fn() -> bool) -> bool {
+        (0..PATIENCE).any(|_| ready())
+    }
+
+    /// Writes all of `bytes`, waiting for room. A transmitter that never has any loses them.
+    pub fn write(&self, bytes: &[u8]) {
+        match self {
+            Self::Ports(..) | Self::Memory(..) => {
+                for chunk in bytes.chunks(uart16550::FIFO) {
+                    if !self.wait(|| self.get(uart16550::LINE_STATUS) & uart16550::ROOM != 0) {
+                        return;
+                    }
+                    chunk.iter().for_each(|byte| self.set(uart16550::DATA, *byte));
+                }
+            }
+            Self::Pl011(view, skip) => {
+                for byte in bytes {
+                    let full = || view.read32(skip + pl011::FLAGS) & pl011::TRANSMIT_FULL != 0;
+                    if !self.wait(|| !full()) {
+                        return;
+                    }
+                    view.write32(skip + pl011::DATA, u32::from(*byte));
+                }
+            }
+            Self::Early => {
+                for chunk in bytes.chunks(32) {
+                    let _refused = KERNEL.console_write(chunk);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Step 4: monitor, console and shell, with channels between them; then everything that is left goes to the monitor.
+
+use super::bundle::Verified;
+use super::facts::Facts;
+use super::pci::Window;
+use skerry_abi::domain::{Purpose, slot};
+use skerry_abi::{CPtr, Rights};
+use skerry_skb::ConsoleKind;
+use skerry_user::Domain;
+use skerry_user::chan::Peer;
+use skerry_user::logging::{error, info, warn};
+use skerry_user::mem::Object;
+use skerry_user::spawn::{Child, SpawnError};
+
+/// RAM of a small domain.
+const SMALL: u64 = 256 << 10;
+
+/// Starts all three, as far as possible.
+pub fn start(domain: &mut Domain, bundle: &Verified, facts: &Facts, windows: &[Window]) {
+    let args = domain.info.args();
+    let frame = facts.frame(domain, 0).map(|(frame, view, used)| {
+        domain.unmap(view);
+        (frame, used)
+    });
+    let mut monitor = bundle.child(domain, "monitor", args);
+    let mut console = bundle.child(domain, "console", args);
+    let mut shell = bundle.child(domain, "shell", args);
+    join(domain, (&mut monitor, Peer::Monitor), (&mut console, Peer::Console));
+    join(domain, (&mut monitor, Peer::Monitor), (&mut shell, Peer::Shell));
+    join(domain, (&mut console, Peer::Console), (&mut shell, Peer::Shell));
+    if let Some(child) = console {
+        run(domain, "console", child, |domain, child| console_caps(domain, child, facts, frame));
+    }
+    if let Some(child) = shell {
+        run(domain, "shell", child, small_caps);
+    }
+    if let Some(child) = monitor {
+        run(domain, "monitor", child, |domain, child| monitor_caps(domain, child, bundle, windows, frame));
+    }
+}
+
+fn join(domain: &mut Domain, one: (&mut Option<Child>, Peer), other: (&mut Option<Child>, Peer)) {
+    if let (Some(one_child), Some(other_child)) = (one.0, other.0)
+        && let Err(error) = Child::connect(domain, (one_child, one.1), (other_child, other.1))
+    {
+        error!("no channel between {:?} and {:?}: {error}", one.1, other.1);
+    }
+}
+
+fn run(
+    domain: &mut Domain,
+    name: &str,
+    mut child: Child,
+    give: impl FnOnce(&mut Domain, &mut Child) -> Result<(), SpawnError>,
+) {
+    match give(domain, &mut child).and_then(|()| child.start(domain)) {
+        Ok(_) => info!("{name}: started"),
+        Err(error) => error!("{name}: {error}"),
+    }
+}
+
+fn small_caps(domain: &mut Domain, child: &mut Child) -> Result<(), SpawnError> {
+    child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
+    child.give_ram(domain, SMALL)
+}
+
+/// The console driver gets its device, whichever kind it is, and the lines.
+fn console_caps(
+    domain: &mut Domain,
+    child: &mut Child,
+    facts: &Facts,
+    frame: Option<(Object, u64)>,
+) -> Result<(), SpawnError> {
+    small_caps(domain, child)?;
+    give_facts(child, frame)?;
+    let Some(console) = facts.store.island(facts.cmdline.island).console() else {
+        warn!("console: the firmware names none");
+        return Ok(());
+    };
+    let (base, len) = (console.base.base.0, console.base.len.max(1));
+    if console.kind == ConsoleKind::Uart16550Port {
+        child.grant(slot::PORTS, slot::PORTS, Rights::all())?;
+    } else {
+        let first = base & !(skerry_abi::PAGE_SIZE - 1);
+        let bytes = (base + len).next_multiple_of(skerry_abi::PAGE_SIZE) - first;
+        let cap = domain.device(first, bytes).map_err(|e| SpawnError::Refused("the UART", e))?;
+        child.give(Purpose::Device, cap, (first, bytes, 0), Rights::all())?;
+    }
+    child.grant(slot::IRQS, slot::IRQS, Rights::all())
+}
+
+fn give_facts(child: &mut Child, frame: Option<(Object, u64)>) -> Result<(), SpawnError> {
+    let Some((frame, used)) = frame else { return Ok(()) };
+    let what = (frame.base, frame.len, used);
+    child.give(Purpose::Facts, frame.cap, what, Rights::READ | Rights::GRANT).map(drop)
+}
+
+/// The monitor gets all that is left.
+fn monitor_caps(
+    domain: &mut Domain,
+    child: &mut Child,
+    bundle: &Verified,
+    windows: &[Window],
+    frame: Option<(Object, u64)>,
+) -> Result<(), SpawnError> {
+    for cap in [slot::KERNEL, slot::CORES, slot::IRQS] {
+        child.grant(cap, cap, Rights::all())?;
+    }
+    give_facts(child, frame)?;
+    let (base, len) = bundle.range;
+    child.give(Purpose::Bundle, bundle.frame, (base, len, 0), Rights::READ | Rights::GRANT)?;
+    for window in windows {
+        let what = (window.base, window.len, u64::from(window.link));
+        child.give(Purpose::Window, window.cap, what, Rights::all())?;
+    }
+    // What starting it takes: slots, tables and a page to tell it all that.
+    let own = domain.mem.ram.take(OWN, skerry_abi::PAGE_SIZE, None);
+    let rest = domain.mem.ram.take_all();
+    if let Some(own) = own {
+        domain.mem.ram.give_back(own);
+    }
+    for piece in rest.iter().filter(|piece| piece.len >= LEAST).take(MOST) {
+        let refused = |error| SpawnError::Refused("RAM for the monitor", error);
+        let ram = domain.mem.ram_of(piece).map_err(refused)?;
+        child.give(Purpose::Ram, ram.cap, (ram.base, ram.len, piece.node.into()), Rights::all())?;
+        delete(domain, ram.cap);
+    }
+    Ok(())
+}
+
+/// RAM that `init` keeps for itself.
+const OWN: u64 = 128 << 10;
+/// Pieces of RAM smaller than this are not worth a capability.
+const LEAST: u64 = 64 << 10;
+/// Pieces that fit into what a domain is told, beside the rest.
+const MOST: usize = 32;
+
+fn delete(domain: &mut Domain, cap: CPtr) {
+    if let Err(error) = domain.mem.delete(cap) {
+        warn!("RAM stays with init: {error}");
+    }
+}

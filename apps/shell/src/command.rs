@@ -1,0 +1,193 @@
+//! What a line asks for.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use skerry_hal::CoreId;
+use skerry_urpc::formats::shell::MAX_PINGS;
+
+/// Round trips of a `ping` that does not say how many.
+pub const DEFAULT_PINGS: u32 = 100;
+/// Messages of a `stream` that does not say how many.
+pub const DEFAULT_STREAM: u64 = 10_000;
+
+/// What a line asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Nothing.
+    Empty,
+    /// Help on all commands, or on one.
+    Help(Option<String>),
+    /// The table of cores.
+    Cores,
+    /// The table of islands.
+    Islands,
+    /// The table of memory.
+    Memory,
+    /// Round trips between two monitors.
+    Ping {
+        /// Who pings.
+        from: CoreId,
+        /// Who is pinged.
+        to: CoreId,
+        /// How often.
+        count: u32,
+    },
+    /// A checked stream between two monitors.
+    Stream {
+        /// Who sends.
+        from: CoreId,
+        /// Who receives.
+        to: CoreId,
+        /// How many messages.
+        count: u64,
+    },
+    /// Sets what is logged: 0 off, 1 error … 5 trace.
+    Log(u8),
+    /// Runs a benchmark.
+    Bench(String),
+    /// Turns everything off.
+    Exit,
+}
+
+/// One command: its name, its arguments, what it does.
+pub struct Help {
+    /// Its name.
+    pub name: &'static str,
+    /// Its arguments.
+    pub usage: &'static str,
+    /// What it does.
+    pub text: &'static str,
+}
+
+const fn help(name: &'static str, usage: &'static str, text: &'static str) -> Help {
+    Help { name, usage, text }
+}
+
+/// All commands.
+pub const COMMANDS: &[Help] = &[
+    help("cores", "", "lists every core of the system"),
+    help("islands", "", "lists every island and its links"),
+    help("mem", "", "lists the memory of this island's cores"),
+    help(
+        "ping",
+        "FROM TO [COUNT]",
+        "measures round trips between two monitors; cores are spelt ISLAND.LOCAL",
+    ),
+    help("stream", "FROM TO [COUNT]", "sends checked messages from one monitor to another"),
+    help("log", "LEVEL", "sets what is logged: off, error, warn, info, debug or trace"),
+    help("bench", "NAME", "runs a benchmark: syscall.null, urpc.msg, upcall, or all"),
+    help("help", "[COMMAND]", "explains the commands, or one of them"),
+    help("exit", "", "turns every island off"),
+];
+
+/// Names of log levels, by number.
+pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// The line that explains one command.
+pub fn explain(name: &str) -> Option<String> {
+    let found = COMMANDS.iter().find(|help| help.name == name)?;
+    let gap = if found.usage.is_empty() { "" } else { " " };
+    Some(format!("{}{gap}{}: {}", found.name, found.usage, found.text))
+}
+
+/// Understands a line.
+///
+/// # Errors
+/// One line for people, which names the way out.
+pub fn parse(line: &str) -> Result<Command, String> {
+    let mut words = line.split_ascii_whitespace();
+    let Some(name) = words.next() else { return Ok(Command::Empty) };
+    let args: Vec<&str> = words.collect();
+    let usage = || match explain(name) {
+        Some(text) => format!("{name}: wrong arguments; usage: {text}"),
+        None => format!("{name}: unknown command; `help` lists the commands"),
+    };
+    let command = match (name, args.as_slice()) {
+        ("help", []) => Command::Help(None),
+        ("help", [about]) => Command::Help(Some((*about).to_string())),
+        ("cores", []) => Command::Cores,
+        ("islands", []) => Command::Islands,
+        ("mem", []) => Command::Memory,
+        ("exit", []) => Command::Exit,
+        ("bench", [name]) => Command::Bench((*name).to_string()),
+        ("ping", [from, to, rest @ ..]) if rest.len() < 2 => Command::Ping {
+            from: core(from)?,
+            to: core(to)?,
+            count: match rest {
+                [text] => count(text, u64::from(MAX_PINGS))? as u32,
+                _ => DEFAULT_PINGS,
+            },
+        },
+        ("stream", [from, to, rest @ ..]) if rest.len() < 2 => Command::Stream {
+            from: core(from)?,
+            to: core(to)?,
+            count: match rest {
+                [text] => count(text, u64::MAX)?,
+                _ => DEFAULT_STREAM,
+            },
+        },
+        ("log", [level]) => match LEVELS.iter().position(|name| name == level) {
+            Some(number) => Command::Log(number as u8),
+            None => return Err(format!("log: `{level}` is no level; use one of {}", LEVELS.join(", "))),
+        },
+        _ => return Err(usage()),
+    };
+    Ok(command)
+}
+
+fn core(text: &str) -> Result<CoreId, String> {
+    CoreId::parse(text).ok_or_else(|| {
+        format!("`{text}` is no core; cores are spelt ISLAND.LOCAL, as in 0.1; `cores` lists them")
+    })
+}
+
+fn count(text: &str, max: u64) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|n| (1..=max).contains(n))
+        .ok_or_else(|| format!("`{text}` is no count; use a number from 1 to {max}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skerry_hal::IslandId;
+
+    const fn id(island: u16, local: u16) -> CoreId {
+        CoreId::new(IslandId(island), local)
+    }
+
+    #[test]
+    fn commands_are_understood() {
+        assert_eq!(parse("  "), Ok(Command::Empty));
+        assert_eq!(parse("cores"), Ok(Command::Cores));
+        assert_eq!(parse(" ping 0.0  1.3 "), Ok(Command::Ping { from: id(0, 0), to: id(1, 3), count: 100 }));
+        assert_eq!(parse("ping 0.0 1.3 7"), Ok(Command::Ping { from: id(0, 0), to: id(1, 3), count: 7 }));
+        assert_eq!(parse("log warn"), Ok(Command::Log(2)));
+        assert_eq!(parse("bench urpc.msg"), Ok(Command::Bench("urpc.msg".into())));
+    }
+
+    #[test]
+    fn errors_name_the_way_out() {
+        let error = |line: &str| parse(line).unwrap_err();
+        assert_eq!(error("corse"), "corse: unknown command; `help` lists the commands");
+        assert!(error("ping 0 1.0").contains("`0` is no core") && error("ping 0 1.0").contains("`cores`"));
+        assert!(error("ping 0.0 1.0 none").contains("from 1 to"));
+        assert!(error("ping 0.0 1.0 0").contains("from 1 to"));
+        assert!(error("ping 0.0").contains("FROM TO [COUNT]"));
+        assert!(error("ping 0.0 0.1 1 2").contains("usage"));
+        assert!(error("log loud").contains("off, error, warn, info, debug, trace"));
+        assert!(error("cores all").contains("usage"));
+    }
+
+    #[test]
+    fn every_command_has_help_and_is_known() {
+        for help in COMMANDS {
+            assert!(explain(help.name).unwrap().contains(help.text));
+            let error = parse(&format!("{} a b c d e", help.name)).unwrap_err();
+            assert!(error.contains("usage"), "{error}");
+        }
+        assert_eq!(explain("nothing"), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! One conversation at a time: a line from the console, questions to the monitor, lines back.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use skerry_app_shell::command::{COMMANDS, Command, explain, parse};
+use skerry_app_shell::table::{self, Figures};
+use skerry_hal::CoreId;
+use skerry_urpc::Message;
+use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::console::{ANSWER, End, STATUS, output};
+use skerry_urpc::formats::shell::*;
+use skerry_urpc::wire::{Body, Header, encode};
+use skerry_user::chan::AsyncChan;
+
+/// Exit status of a command that was understood but could not be done.
+const FAILED: u8 = 1;
+/// Exit status of a line that was not understood.
+const MISUSED: u8 = 2;
+
+/// The shell's two channels.
+pub struct Session {
+    console: AsyncChan,
+    monitor: AsyncChan,
+    request: Cell<u16>,
+}
+
+/// The channel to a domain that the shell needs is closed.
+pub struct Gone;
+
+impl Session {
+    /// A session between console driver and monitor.
+    pub const fn new(console: AsyncChan, monitor: AsyncChan) -> Self {
+        Self { console, monitor, request: Cell::new(0) }
+    }
+
+    /// The channel to the console driver.
+    pub const fn console(&self) -> &AsyncChan {
+        &self.console
+    }
+
+    async fn write(&self, text: &[u8], end: End) -> Result<(), Gone> {
+        for piece in output(text, end) {
+            self.console.send(&encode(&Header::default(), &piece)).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the next command.
+    pub async fn prompt(&self) -> Result<(), Gone> {
+        self.write(b"skerry> ", End::Prompt).await
+    }
+
+    /// Writes one line, marked if a machine asked.
+    async fn line(&self, text: &str, machine: bool) -> Result<(), Gone> {
+        let mut marked = Vec::with_capacity(text.len() + 1);
+        if machine {
+            marked.push(ANSWER);
+        }
+        marked.extend_from_slice(text.as_bytes());
+        self.write(&marked, End::Line).await
+    }
+
+    /// Does what a line asks.
+    pub async fn run(&self, line: &str, machine: bool) -> Result<(), Gone> {
+        let status = match parse(line) {
+            Ok(command) => self.command(command, machine).await?,
+            Err(error) => {
+                self.line(&error, machine).await?;
+                MISUSED
+            }
+        };
+        if machine {
+            let mut last = Vec::from([STATUS, b' ']);
+            last.extend_from_slice(alloc::format!("{status}").as_bytes());
+            self.write(&last, End::Line).await?;
+        }
+        Ok(())
+    }
+
+    async fn command(&self, command: Command, machine: bool) -> Result<u8, Gone> {
+        match command {
+            Command::Empty => Ok(0),
+            Command::Help(about) => self.help(about, machine).await,
+            Command::Cores => {
+                self.line(table::CORES, machine).await?;
+                let spell = |message: &Message| message.body::<CoreLine>().map(|line| table::core(&line));
+                self.ask("cores", &CoresQuery::default(), machine, spell).await
+            }
+            Command::Islands => {
+                self.line(table::ISLANDS, machine).await?;
+                let spell = |message: &Message| message.body::<IslandLine>().map(|line| table::island(&line));
+                self.ask("islands", &IslandsQuery::default(), machine, spell).await
+            }
+            Command::Memory => {
+                self.line(table::MEMORY, machine).await?;
+                let spell = |message: &Message| message.body::<MemoryLine>().map(|line| table::memory(&line));
+                self.ask("mem", &MemoryQuery::default(), machine, spell).await
+            }
+            Command::Ping { from, to, count } => {
+                let query = PingQuery { from, to, count, ..PingQuery::default() };
+                let spell = move |message: &Message| ping_line(from, to, message);
+                self.ask("ping", &query, machine, spell).await
+            }
+            Command::Stream { from, to, count } => {
+                let query = StreamQuery { from, to, count, ..StreamQuery::default() };
+                let spell = move |message: &Message| {
+                    message.body::<StreamReport>().map(|report| table::stream(from, to, &report))
+                };
+                self.ask("stream", &query, machine, spell).await
+            }
+            Command::Log(level) => {
+                let query = LogLevelQuery { level, ..LogLevelQuery::default() };
+                self.ask("log", &query, machine, |_| None).await
+            }
+            Command::Bench(name) => self.bench(&name, machine).await,
+            Command::Exit => self.ask("exit", &PowerOffQuery::default(), machine, |_| None).await,
+        }
+    }
+
+    async fn help(&self, about: Option<String>, machine: bool) -> Result<u8, Gone> {
+        let Some(about) = about else {
+            for help in COMMANDS {
+                self.line(&explain(help.name).unwrap_or_default(), machine).await?;
+            }
+            return Ok(0);
+        };
+        match explain(&about) {
+            Some(text) => self.line(&text, machine).await.map(|()| 0),
+            None => {
+                let text = alloc::format!("help: `{about}` is no command; `help` lists the commands");
+                self.line(&text, machine).await.map(|()| MISUSED)
+            }
+        }
+    }
+
+    async fn bench(&self, name: &str, machine: bool) -> Result<u8, Gone> {
+        let mut query = BenchQuery::default();
+        let Some(room) = query.name.get_mut(..name.len()) else {
+            self.line("bench: no benchmark has so long a name; `help bench` lists them", machine).await?;
+            return Ok(MISUSED);
+        };
+        room.copy_from_slice(name.as_bytes());
+        let spell = |message: &Message| {
+            let line = message.body::<TextLine>()?;
+            let len = usize::from(line.len).min(line.text.len());
+            core::str::from_utf8(&line.text[..len]).ok().map(String::from)
+        };
+        self.ask("bench", &query, machine, spell).await
+    }
+
+    /// Sends a question, and writes each answer as `spell` says until the last. A text may come in several answers.
+    async fn ask<B: Body>(
+        &self,
+        what: &str,
+        query: &B,
+        machine: bool,
+        spell: impl Fn(&Message) -> Option<String>,
+    ) -> Result<u8, Gone> {
+        let request = self.request.get().wrapping_add(1);
+        self.request.set(request);
+        let header = Header { request, ..Header::default() };
+        self.monitor.send(&encode(&header, query)).await.map_err(|_| Gone)?;
+        let mut unfinished = String::new();
+        loop {
+            let message = self.monitor.recv().await.map_err(|_| Gone)?;
+            if message.header().request != request {
+                continue;
+            }
+            if let Some(done) = message.body::<Done>() {
+                if done.refusal == 0 {
+                    return Ok(0);
+                }
+                let why = Refusal::from_raw(done.refusal);
+                let text = alloc::format!("{what}: {why}; `cores` shows who is there");
+                return self.line(&text, machine).await.map(|()| FAILED);
+            }
+            let Some(text) = spell(&message) else { continue };
+            unfinished.push_str(&text);
+            if message.body::<TextLine>().is_some_and(|line| line.more != 0) {
+                continue;
+            }
+            self.line(&core::mem::take(&mut unfinished), machine).await?;
+        }
+    }
+}
+
+fn ping_line(from: CoreId, to: CoreId, message: &Message) -> Option<String> {
+    if let Some(t) = message.body::<PingTicks>() {
+        let figures = Figures { count: t.count, lost: t.lost, times: [t.min, t.median, t.p99] };
+        return Some(table::ping(from, to, &figures, "ticks"));
+    }
+    let t = message.body::<PingNanos>()?;
+    let figures = Figures { count: t.count, lost: t.lost, times: [t.min, t.median, t.p99] };
+    Some(table::ping(from, to, &figures, "ns"))
+}
