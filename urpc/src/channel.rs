@@ -2,7 +2,7 @@
 
 use crate::message::Message;
 use crate::ring::{Block, Layout, LayoutError, Receiver, Sender};
-use crate::sync::{Ordering, fence};
+use crate::sync::full_fence;
 use crate::transport::{Field, RecvError, SendError, Transport};
 
 /// One end of a channel: what the peer writes lies in its *inbox*, what it writes itself in its *outbox*, which is the
@@ -95,13 +95,13 @@ impl Transport for Channel {
     }
 
     fn peer_wants_wake(&self) -> bool {
-        fence(Ordering::SeqCst);
+        full_fence();
         self.rx.peer_wants_wake()
     }
 
     fn arm_wake(&mut self) {
         self.rx.set_wake(true);
-        fence(Ordering::SeqCst);
+        full_fence();
     }
 
     fn disarm_wake(&mut self) {
@@ -113,6 +113,7 @@ impl Transport for Channel {
 mod tests {
     use super::*;
     use crate::ring::Word;
+    use crate::sync::Ordering;
 
     const LAYOUT: Layout = Layout { slots: 4, stride: 64 };
 

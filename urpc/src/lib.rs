@@ -21,13 +21,15 @@
 //! may be hostile or half dead.
 //!
 //! Neighbours: `monitor/` and `user/` send through it; it knows nothing of capabilities or clocks.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, loom)), no_std)]
 #![deny(unsafe_code)]
 
 pub mod channel;
 pub mod formats;
 pub mod greeting;
 pub mod handshake;
+#[cfg(all(test, loom))]
+mod loom_tests;
 pub mod message;
 pub mod port;
 pub mod ring;

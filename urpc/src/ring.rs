@@ -13,7 +13,7 @@
 #![expect(unsafe_code, reason = "memory that another core writes has no owner that the compiler knows")]
 
 use crate::message::{Message, PAYLOAD_WORDS};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, publish_order};
 use crate::transport::Field;
 use core::fmt;
 use core::ptr::NonNull;
@@ -98,11 +98,12 @@ pub struct Block {
 unsafe impl Send for Block {}
 
 impl Block {
-    /// The block at `base`.
+    /// The block at `base`. (Not under loom, whose words are larger than memory's.)
     ///
     /// # Safety
     /// `bytes` bytes from `base` stay readable and writable, as normal cacheable memory, for as long as the block or a
     /// channel made from it is used, and no Rust reference to them exists other than to atomics.
+    #[cfg(not(loom))]
     pub unsafe fn from_raw(base: NonNull<u8>, bytes: usize) -> Result<Self, LayoutError> {
         if !base.addr().get().is_multiple_of(LINE) {
             return Err(LayoutError::Unaligned);
@@ -232,7 +233,7 @@ impl Sender {
         for (to, from) in slot.iter().zip(&message.words) {
             to.store(*from, Ordering::Relaxed);
         }
-        slot[LAST].store(message.last_word(self.next), Ordering::Release);
+        slot[LAST].store(message.last_word(self.next), publish_order());
         self.next = self.next.wrapping_add(1);
     }
 
