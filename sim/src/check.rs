@@ -27,7 +27,8 @@ pub fn step(world: &mut World, island: usize) -> Result<(), String> {
     let due: Vec<_> = world.deaths.extract_if(.., |(.., due)| *due <= now).collect();
     for (dead, epoch, _) in due {
         let survivors = world.islands.iter().filter(|i| runs(i, now));
-        for node in survivors.flat_map(|i| &i.nodes).filter(|n| n.paused_until <= now) {
+        let others = |core: CoreId| core.island() != dead;
+        for node in survivors.flat_map(|i| &i.nodes).filter(|n| n.paused_until <= now && others(n.core)) {
             let known = node.monitor.islands().get(dead);
             if known.is_some_and(|i| i.state == IslandState::Up && i.epoch <= epoch) {
                 return Err(format!("{} still takes island {dead} for alive in epoch {epoch}", node.core));

@@ -207,7 +207,7 @@ impl Monitor {
     }
 
     /// A channel failed. One to a core of the island leaves the way through the first monitor; that one is asked for
-    /// another when it is next needed. What was on the failed one is lost: whoever waits for it times out.
+    /// another when it is next needed. What was on the failed one is lost: whoever waits for it is told so.
     pub(crate) fn on_channel_closed(&mut self, chan: Chan, why: &str, sink: &mut dyn Sink) {
         match self.chans.role(chan) {
             Role::Free | Role::Link(_) => {}
@@ -231,6 +231,7 @@ impl Monitor {
                 self.report_failure(peer, generation, sink);
                 self.channels_changed(sink);
                 self.recompute(sink);
+                self.way_lost(peer, sink);
                 self.bound_or_not(sink);
             }
         }
@@ -265,7 +266,14 @@ impl Monitor {
             sink.act(Action::CloseChannel { chan });
             self.channels_changed(sink);
             self.recompute(sink);
+            self.way_lost(peer, sink);
         }
+    }
+
+    /// What was on a channel when it went will not come.
+    fn way_lost(&mut self, peer: CoreId, sink: &mut dyn Sink) {
+        self.client_way_lost(peer, sink);
+        self.stream_way_lost(peer, sink);
     }
 
     /// Somebody may go on: there is a channel now, or it is known that there will be none.

@@ -210,6 +210,16 @@ impl Monitor {
         }
     }
 
+    /// The channel to `peer` is gone, and with it perhaps a request or its answer.
+    pub(crate) fn client_way_lost(&mut self, peer: CoreId, sink: &mut dyn Sink) {
+        for slot in 0..MAX_PENDING {
+            let request = self.client.pending[slot].as_ref().filter(|p| p.from == peer).map(|p| p.request);
+            if let Some(request) = request {
+                self.client_fault(request, Refusal::Aborted, sink);
+            }
+        }
+    }
+
     /// A client's channel is closed: nobody waits for its answers.
     pub(crate) fn client_gone(&mut self, chan: Chan) {
         for pending in &mut self.client.pending {

@@ -252,6 +252,17 @@ impl Monitor {
         }
     }
 
+    /// The channel to `peer` is gone, and with it perhaps a part of a stream.
+    pub(crate) fn stream_way_lost(&mut self, peer: CoreId, sink: &mut dyn Sink) {
+        for slot in 0..MAX_STREAMS {
+            let _ = self.stream.incoming[slot].take_if(|s| s.from == peer);
+            let running = |s: &Outgoing| s.to == peer && s.phase != Phase::Binding;
+            if self.stream.outgoing[slot].as_ref().is_some_and(running) {
+                self.end_stream(slot, Refusal::Aborted, sink);
+            }
+        }
+    }
+
     fn stall_bound(&self) -> u64 {
         self.config.bound.saturating_mul(STALL_BOUNDS)
     }

@@ -42,8 +42,8 @@ refusals! {
     BadRequest = 7, "an argument is out of range";
     /// The core has not been started, or could not be.
     NotUp = 8, "the core is not up";
-    /// The island took a new epoch while the request was under way.
-    Aborted = 9, "the island rejoined meanwhile";
+    /// The island took a new epoch, or the channel was lost, while the request was under way.
+    Aborted = 9, "the way there changed meanwhile; try again";
     /// The receiver does not know this kind of message.
     BadKind = 10, "not understood";
     /// What arrived was not what was sent.
