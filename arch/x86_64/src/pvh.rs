@@ -2,7 +2,7 @@
 //! trusted to be well-formed: every table is copied out and its bounds are checked.
 
 use skerry_hal::{PhysAddr, PhysRange};
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// First word of a start info.
 const MAGIC: u32 = 0x336e_c578;
@@ -36,7 +36,7 @@ struct Module {
 }
 
 /// One entry of the memory map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct MapEntry {
     /// Where.
@@ -53,7 +53,7 @@ pub trait Memory<'a> {
 }
 
 /// What the loader told us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartInfo<'a> {
     /// Where the start info itself lies.
     pub at: PhysRange,
@@ -63,7 +63,8 @@ pub struct StartInfo<'a> {
     pub cmdline: &'a [u8],
     /// The ACPI root pointer; 0 if there is none.
     pub rsdp: PhysAddr,
-    entries: &'a [u8],
+    memory_map: [MapEntry; MAX_MAP],
+    entries: usize,
 }
 
 /// What is wrong with a start info.
@@ -93,6 +94,9 @@ impl<'a> StartInfo<'a> {
         }
         let entries = (raw.memory_map_entries as usize).min(MAX_MAP) * size_of::<MapEntry>();
         let entries = memory.bytes(PhysAddr(raw.memory_map), entries as u64).ok_or(Malformed::MemoryMap)?;
+        let mut memory_map = [MapEntry::new_zeroed(); MAX_MAP];
+        // Copied, as the loader promises no alignment.
+        memory_map.as_mut_bytes()[..entries.len()].copy_from_slice(entries);
         let module = match raw.modules {
             0 => None,
             _ => {
@@ -107,14 +111,14 @@ impl<'a> StartInfo<'a> {
             module: module.filter(|m| m.len > 0),
             cmdline: text(memory, PhysAddr(raw.cmdline)),
             rsdp: PhysAddr(raw.rsdp),
-            entries,
+            memory_map,
+            entries: entries.len() / size_of::<MapEntry>(),
         })
     }
 
     /// The memory map.
-    pub fn memory_map(&self) -> impl Iterator<Item = MapEntry> + Clone + use<'a> {
-        let entries = self.entries.chunks_exact(size_of::<MapEntry>());
-        entries.filter_map(|bytes| MapEntry::read_from_bytes(bytes).ok())
+    pub fn memory_map(&self) -> &[MapEntry] {
+        &self.memory_map[..self.entries]
     }
 }
 
@@ -167,7 +171,7 @@ mod tests {
         assert_eq!(info.cmdline, b"island=1");
         assert_eq!(info.module, Some(PhysRange::new(PhysAddr(0x80_0000), 0x1234)));
         assert_eq!(info.rsdp, PhysAddr(0xf_5000));
-        let map: Vec<_> = info.memory_map().map(|e| (e.range.base.0, e.range.len, e.kind)).collect();
+        let map: Vec<_> = info.memory_map().iter().map(|e| (e.range.base.0, e.range.len, e.kind)).collect();
         assert_eq!(map, [(0, 0x9_fc00, RAM), (0x10_0000, 0xff0_0000, RAM)]);
     }
 

@@ -8,7 +8,7 @@ use skerry_hal::{PAGE_SIZE, PhysAddr, PhysRange};
 const MAX_RAM: usize = 32;
 
 /// The RAM of a machine: page-aligned, in order of address, without overlap.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RamMap {
     ranges: [PhysRange; MAX_RAM],
     used: usize,
@@ -17,11 +17,15 @@ pub struct RamMap {
 impl RamMap {
     /// Collects the RAM from a memory map, which may be in any order and overlap. A page that is only partly RAM, or
     /// that another entry claims as well, is not RAM.
-    pub fn new(map: impl Iterator<Item = MapEntry> + Clone) -> Self {
+    pub fn new(map: &[MapEntry]) -> Self {
         let mut ram = Self { ranges: [PhysRange::default(); MAX_RAM], used: 0 };
-        for entry in map.clone().filter(|e| e.kind == RAM) {
-            let claims = map.clone().filter(|e| e.kind != RAM).map(|e| outward(e.range));
-            cut(inward(entry.range), claims, &mut |range| ram.insert(range));
+        for entry in map.iter().filter(|e| e.kind == RAM) {
+            let before = ram;
+            let claim = |n: usize| {
+                let other = map.get(n).map(|e| if e.kind == RAM { NOTHING } else { outward(e.range) });
+                other.or_else(|| before.ranges().get(n - map.len()).copied())
+            };
+            cut(inward(entry.range), &claim, &mut |range| ram.insert(range));
         }
         ram
     }
@@ -32,53 +36,55 @@ impl RamMap {
     }
 
     /// Calls `free` with all RAM that is not in `reserved`.
-    pub fn free(&self, reserved: &[PhysRange], free: &mut impl FnMut(PhysRange)) {
+    pub fn free(&self, reserved: &[PhysRange], free: &mut dyn FnMut(PhysRange)) {
         for &range in self.ranges() {
-            cut(range, reserved.iter().map(|&r| outward(r)), free);
+            cut(range, &|n| reserved.get(n).map(|&r| outward(r)), free);
         }
     }
 
     /// Calls `device` with all that is neither RAM nor in `reserved`, up to address `limit`.
-    pub fn devices(&self, limit: PhysAddr, reserved: &[PhysRange], device: &mut impl FnMut(PhysRange)) {
-        let all = PhysRange::new(PhysAddr(0), limit.0);
-        let taken = self.ranges().iter().copied().chain(reserved.iter().map(|&r| outward(r)));
-        cut(all, taken, device);
+    pub fn devices(&self, limit: PhysAddr, reserved: &[PhysRange], device: &mut dyn FnMut(PhysRange)) {
+        let taken = |n: usize| {
+            let own = reserved.get(n).map(|&r| outward(r));
+            own.or_else(|| self.ranges().get(n - reserved.len()).copied())
+        };
+        cut(PhysRange::new(PhysAddr(0), limit.0), &taken, device);
     }
 
-    /// Keeps the order; what overlaps a range already here is left out of the new one.
+    /// Keeps the order.
     fn insert(&mut self, range: PhysRange) {
-        let before = *self;
-        cut(range, before.ranges().iter().copied(), &mut |piece| {
-            if self.used < MAX_RAM {
-                let at = self.ranges().iter().position(|r| r.base > piece.base).unwrap_or(self.used);
-                self.ranges.copy_within(at..self.used, at + 1);
-                self.ranges[at] = piece;
-                self.used += 1;
-            }
-        });
+        if self.used < MAX_RAM {
+            let at = self.ranges().iter().position(|r| r.base > range.base).unwrap_or(self.used);
+            self.ranges.copy_within(at..self.used, at + 1);
+            self.ranges[at] = range;
+            self.used += 1;
+        }
     }
 }
 
-impl Clone for RamMap {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl Copy for RamMap {}
+/// Overlaps no range.
+const NOTHING: PhysRange = PhysRange::new(PhysAddr(0), 0);
 
-/// Calls `keep` with the pieces of `range` that no `hole` overlaps, in order.
-fn cut(range: PhysRange, holes: impl Iterator<Item = PhysRange> + Clone, keep: &mut impl FnMut(PhysRange)) {
+/// Calls `keep` with the pieces of `range` that no hole overlaps, in order. `hole` answers the holes by number, and
+/// `None` behind the last. (Not generic: it is used for three kinds of holes, and a CPU driver is small.)
+fn cut(range: PhysRange, hole: &dyn Fn(usize) -> Option<PhysRange>, keep: &mut dyn FnMut(PhysRange)) {
     let mut from = range.base;
     while from < range.end() {
-        let ahead = holes.clone().filter(|h| h.len > 0 && h.end() > from && h.base < range.end());
-        let Some(hole) = ahead.min_by_key(|h| h.base) else {
-            keep(PhysRange::new(from, range.end().0 - from.0));
-            return;
-        };
-        if hole.base > from {
-            keep(PhysRange::new(from, hole.base.0 - from.0));
+        let mut next = PhysRange::new(range.end(), 0);
+        let mut n = 0;
+        while let Some(hole) = hole(n) {
+            if hole.len > 0 && hole.end() > from && hole.base < next.base {
+                next = hole;
+            }
+            n += 1;
         }
-        from = hole.end();
+        if next.base > from {
+            keep(PhysRange::new(from, next.base.0.min(range.end().0) - from.0));
+        }
+        if next.len == 0 {
+            return;
+        }
+        from = next.end();
     }
 }
 
@@ -123,7 +129,7 @@ mod tests {
             entry(0xffe_0000, 0x2_0000, 2),
             entry(1 << 32, 1 << 30, RAM),
         ];
-        let ram = RamMap::new(map.into_iter());
+        let ram = RamMap::new(&map);
         assert_eq!(ram.ranges(), [range(0, 0x9_f000), range(0x10_0000, 0xffe_0000), range(1 << 32, 5 << 30)]);
         let reserved = [range(0, 0x10_0000), range(0x20_0000, 0x40_0000), range(0x800_0123, 0x800_1456)];
         let mut free = Vec::new();
@@ -160,7 +166,7 @@ mod tests {
         ) {
             let map: Vec<_> = map.iter().map(|&(b, l, k)| entry(b << 12, l << 12, k)).collect();
             let holes: Vec<_> = holes.iter().map(|&(b, l)| PhysRange::new(PhysAddr(b << 12), l << 12)).collect();
-            let ram = RamMap::new(map.iter().copied());
+            let ram = RamMap::new(&map);
             let (mut free, mut devices) = (Vec::new(), Vec::new());
             ram.free(&holes, &mut |r| free.push(r));
             ram.devices(PhysAddr(100 << 12), &[], &mut |r| devices.push(r));
@@ -177,7 +183,8 @@ mod tests {
 
         #[test]
         fn no_map_makes_it_overflow(map in proptest::collection::vec((any::<u64>(), any::<u64>(), 0u32..4), 0..64)) {
-            let ram = RamMap::new(map.iter().map(|&(b, l, k)| entry(b, l, k)));
+            let map: Vec<_> = map.iter().map(|&(b, l, k)| entry(b, l, k)).collect();
+            let ram = RamMap::new(&map);
             for pair in ram.ranges().windows(2) {
                 prop_assert!(pair[0].end() <= pair[1].base);
             }

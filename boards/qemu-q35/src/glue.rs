@@ -35,7 +35,7 @@ extern "C" fn skerry_first(start_info: u64) -> ! {
     let features = cpu::init();
     let info = match StartInfo::read(&Early, PhysAddr(start_info)) {
         Ok(info) => info,
-        Err(wrong) => die(&format_args!("start info: {wrong:?}")),
+        Err(wrong) => die(&format_args!("the loader's start info: {wrong:?}")),
     };
     // The page that secondary cores find filled in.
     let place = (KERNEL + SLICE - PAGE_SIZE) as *mut MaybeUninit<CoreBoot>;
@@ -96,7 +96,7 @@ fn describe(boot: &mut CoreBoot, info: &StartInfo<'_>, physical_bits: u8) {
     }
     let Some(module) = info.module else { die(&"the loader brought no bundle") };
     let Some(bytes) = Early.bytes(module.base, module.len) else {
-        die(&format_args!("the bundle at {module:?} is out of reach"));
+        die(&format_args!("the bundle at {} is out of reach", module.base));
     };
     let Some(init) = skerry_bundle::find_member(bytes, Isa::X86_64.name(), "init") else {
         die(&"no init for x86_64 in the bundle");
@@ -120,14 +120,17 @@ fn run(boot: &'static mut CoreBoot, features: cpu::Features) -> ! {
             trap::install(kernel);
             trap::enter(next)
         }
-        Err(error) => die(&format_args!("{error:?}")),
+        Err(error) => die(&error),
     }
 }
 
 /// The island's number on the command line.
 fn island(cmdline: &[u8]) -> Option<u16> {
-    let text = core::str::from_utf8(cmdline).ok()?;
-    text.split_ascii_whitespace().find_map(|word| word.strip_prefix("island="))?.parse().ok()
+    let number = cmdline.split(|&b| b == b' ').find_map(|word| word.strip_prefix(b"island="))?;
+    number.iter().try_fold(0_u16, |value, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit < 10 { value.checked_mul(10)?.checked_add(digit.into()) } else { None }
+    })
 }
 
 /// The whole pages that a range touches.

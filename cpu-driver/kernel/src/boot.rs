@@ -4,6 +4,7 @@ use crate::cspace::slot_in;
 use crate::dispatcher::{DcbRef, KeptSlot};
 use crate::elf::{ElfError, Image};
 use crate::kernel::Kernel;
+use core::fmt;
 use core::mem::MaybeUninit;
 use skerry_abi::boot::{self, CoreBoot, RegionKind};
 use skerry_abi::cap::{CNODE_BYTES, CNODE_SLOTS, DISPATCHER_BYTES};
@@ -30,6 +31,18 @@ pub enum BootError {
     Slots,
     /// A rule of the capability database was broken: a region that is not page-aligned, or listed twice.
     Capability(Error),
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BadRecord => "the boot record has another magic number, version or slice",
+            Self::NoMemory => "no RAM region is large enough for the first domain",
+            Self::Elf(error) => error.text(),
+            Self::Slots => "more capabilities than slots",
+            Self::Capability(error) => error.text(),
+        })
+    }
 }
 
 impl From<ElfError> for BootError {

@@ -1,9 +1,11 @@
 //! The little of ELF that loading a core's first domain needs: a static, position-independent executable's segments.
 //! The domain relocates itself.
 
-use elf::ElfBytes;
-use elf::abi::{EM_AARCH64, EM_X86_64, ET_DYN, PF_W, PF_X, PT_LOAD};
+use elf::abi::{EI_NIDENT, EM_AARCH64, EM_X86_64, ET_DYN, PF_W, PF_X, PT_LOAD};
 use elf::endian::LittleEndian;
+use elf::file::{Class, FileHeader, parse_ident};
+use elf::parse::ParsingTable;
+use elf::segment::ProgramHeader;
 use skerry_hal::{Isa, MapFlags, PAGE_SIZE};
 
 /// Why an ELF file cannot be loaded.
@@ -20,6 +22,19 @@ pub enum ElfError {
     BadSegment,
     /// A segment is writable and executable.
     WriteExecute,
+}
+
+impl ElfError {
+    /// One line for people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Malformed => "the first domain is not an ELF file, or cut short",
+            Self::WrongIsa => "the first domain is for another ISA",
+            Self::NotPie => "the first domain is not position-independent",
+            Self::BadSegment => "the first domain has a segment that cannot be loaded",
+            Self::WriteExecute => "the first domain has a segment that is writable and executable",
+        }
+    }
 }
 
 /// Largest image, in bytes.
@@ -40,9 +55,15 @@ pub struct Segment<'a> {
     pub flags: MapFlags,
 }
 
-/// A parsed executable.
+/// Bytes of a 64-bit file's header behind the identification, and of one of its program headers.
+const HEADER_TAIL: usize = 48;
+const PROGRAM_HEADER: usize = 56;
+
+/// A parsed executable. (Not the crate's `ElfBytes`, which looks at sections as well and doubles the code.)
 pub struct Image<'a> {
-    elf: ElfBytes<'a, LittleEndian>,
+    file: &'a [u8],
+    entry: u64,
+    headers: &'a [u8],
 }
 
 impl<'a> Image<'a> {
@@ -51,24 +72,34 @@ impl<'a> Image<'a> {
     /// # Errors
     /// See [`ElfError`].
     pub fn parse(file: &'a [u8], isa: Isa) -> Result<Self, ElfError> {
-        let elf = ElfBytes::<LittleEndian>::minimal_parse(file).map_err(|_| ElfError::Malformed)?;
+        let (endian, class, ..) = parse_ident::<LittleEndian>(file).map_err(|_| ElfError::Malformed)?;
+        if class != Class::ELF64 {
+            return Err(ElfError::Malformed);
+        }
+        let tail = file.get(EI_NIDENT..EI_NIDENT + HEADER_TAIL).ok_or(ElfError::Malformed)?;
+        let header = FileHeader::parse_tail((endian, Class::ELF64, 0, 0), tail);
+        let header = header.map_err(|_| ElfError::Malformed)?;
         let machine = match isa {
             Isa::X86_64 => EM_X86_64,
             Isa::Aarch64 => EM_AARCH64,
-            Isa::Host => elf.ehdr.e_machine,
+            Isa::Host => header.e_machine,
         };
-        if elf.ehdr.e_machine != machine {
+        if header.e_machine != machine {
             return Err(ElfError::WrongIsa);
         }
-        if elf.ehdr.e_type != ET_DYN {
+        if header.e_type != ET_DYN {
             return Err(ElfError::NotPie);
         }
-        Ok(Self { elf })
+        let headers = usize::try_from(header.e_phoff)
+            .ok()
+            .and_then(|from| file.get(from..)?.get(..usize::from(header.e_phnum) * PROGRAM_HEADER));
+        let headers = headers.filter(|_| usize::from(header.e_phentsize) == PROGRAM_HEADER);
+        Ok(Self { file, entry: header.e_entry, headers: headers.ok_or(ElfError::Malformed)? })
     }
 
     /// Offset of the entry point from the load address.
     pub const fn entry(&self) -> u64 {
-        self.elf.ehdr.e_entry
+        self.entry
     }
 
     /// Calls `f` with each loadable segment, in order of address.
@@ -79,7 +110,8 @@ impl<'a> Image<'a> {
         &self,
         mut f: impl FnMut(Segment<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let segments = self.elf.segments().ok_or(ElfError::Malformed)?;
+        let segments =
+            ParsingTable::<LittleEndian, ProgramHeader>::new(LittleEndian, Class::ELF64, self.headers);
         let mut end = 0;
         for ph in segments.iter().filter(|ph| ph.p_type == PT_LOAD && ph.p_memsz > 0) {
             let start = ph.p_vaddr & !(PAGE_SIZE - 1);
@@ -95,7 +127,10 @@ impl<'a> Image<'a> {
             if !flags.is_sound() {
                 return Err(ElfError::WriteExecute.into());
             }
-            let bytes = self.elf.segment_data(&ph).map_err(|_| ElfError::Malformed)?;
+            let bytes = usize::try_from(ph.p_offset)
+                .ok()
+                .and_then(|from| self.file.get(from..)?.get(..usize::try_from(ph.p_filesz).ok()?))
+                .ok_or(ElfError::Malformed)?;
             f(Segment { start, len: top - start, skip: ph.p_vaddr - start, bytes, flags })?;
             end = top;
         }
