@@ -50,4 +50,5 @@ pub use ::log as logging;
 pub use domain::Domain;
 pub use skerry_abi as abi;
 pub use skerry_abi::Error;
-pub use skerry_arch::{user::ISA, user_start};
+pub use skerry_arch::user::{ISA, relax};
+pub use skerry_arch::user_start;

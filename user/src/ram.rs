@@ -117,6 +117,11 @@ impl Pool {
         self.extents.iter().map(|e| e.len).sum()
     }
 
+    /// Bytes free on one node.
+    pub fn free_on(&self, node: u32) -> u64 {
+        self.extents.iter().filter(|e| e.node == node).map(|e| e.len).sum()
+    }
+
     /// Bytes ever added.
     pub fn total(&self) -> u64 {
         self.total

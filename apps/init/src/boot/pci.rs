@@ -54,6 +54,12 @@ fn start(domain: &mut Domain, bundle: &Verified, facts: &Facts) -> Option<(Runni
         child.give_ram(domain, RAM)?;
         child.give(Purpose::Facts, frame.cap, (frame.base, frame.len, used), Rights::all())?;
         for host in island.pci_hosts() {
+            if island.pci_windows(host.segment).is_empty() {
+                // The firmware placed everything, and does not say within which ranges.
+                for cap in domain.info.caps_for(Purpose::Device) {
+                    child.give(Purpose::Device, cap.cptr, (cap.base, cap.len, 0), Rights::all())?;
+                }
+            }
             let windows = island.pci_windows(host.segment);
             let memory =
                 windows.iter().filter(|window| window.space != PciSpace::Io).map(|window| window.cpu);

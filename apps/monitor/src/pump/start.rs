@@ -1,0 +1,191 @@
+//! Starting a core: memory from its own node, a copy of the CPU driver and of the monitor, a channel; then the
+//! memory is given away and the core started (paper §4.2, "booting").
+
+use super::Pump;
+use super::io::Port;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use skerry_abi::boot::{self, CoreBoot, RegionKind};
+use skerry_abi::domain::{Purpose, slot};
+use skerry_abi::{CapType, CoreId, HwId, PAGE_SIZE, PhysAddr, PhysRange};
+use skerry_app_monitor::driver::{Plan, plan};
+use skerry_bundle::{Bundle, Kind};
+use skerry_hal::addr::SLICE;
+use skerry_monitor::{Chan, Config, Event};
+use skerry_user::Domain;
+use skerry_user::cap::{Core, KERNEL};
+use skerry_user::chan::{Chan as UserChan, PAGE_LAYOUT, Wake};
+use skerry_user::logging::{error, info};
+use skerry_user::mem::Object;
+use skerry_user::vspace::{Mapping, R, RW};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// RAM of a core, at least and at most.
+const RAM: (u64, u64) = (4 << 20, 64 << 20);
+
+/// What every start needs.
+pub struct Starter {
+    /// NUMA node of this core.
+    pub node: u32,
+    driver: Option<(&'static [u8], Plan)>,
+    monitor: Option<&'static [u8]>,
+    /// RAM for a core, by node.
+    shares: BTreeMap<u32, u64>,
+    facts: Option<(skerry_abi::CPtr, u64)>,
+}
+
+impl Starter {
+    /// Looks into the bundle, if there is one; divides the RAM.
+    pub fn new(domain: &mut Domain, config: &Config) -> Self {
+        let mut this = Self {
+            node: config.node.into(),
+            driver: None,
+            monitor: None,
+            shares: BTreeMap::new(),
+            facts: domain.info.caps_for(Purpose::Facts).next().map(|cap| (cap.cptr, cap.len)),
+        };
+        if config.cores.len() < 2 {
+            return this;
+        }
+        let Some(cap) = domain.info.caps_for(Purpose::Bundle).next() else { return this };
+        let Ok(view) = domain.map(cap.cptr, cap.len, R) else { return this };
+        #[expect(unsafe_code, reason = "the bundle is memory that the boot loader wrote")]
+        // SAFETY: whoever has the bundle's frame has it read-only, ourselves included.
+        let bytes = unsafe { view.bytes() };
+        let isa = skerry_user::ISA.name();
+        // `init` has verified it: opening it again would read all of it again.
+        this.monitor = skerry_bundle::find_member(bytes, isa, "monitor");
+        let driver = Bundle::open(bytes)
+            .ok()
+            .and_then(|b| b.members().find(|m| m.kind == Kind::CpuDriver && m.isa == isa));
+        this.driver = driver.and_then(|member| Some((member.data, plan(member.data)?)));
+        if this.driver.is_none() {
+            error!("no CPU driver for {isa} in the bundle that can be copied");
+        }
+        for node in domain.mem.ram.nodes() {
+            let cores = config.cores.iter().filter(|core| u32::from(core.node) == node).count() as u64;
+            let free = domain.mem.ram.free_on(node);
+            let share = (free / (cores + 1)).saturating_sub(SLICE).clamp(RAM.0, RAM.1);
+            this.shares.insert(node, share & !(PAGE_SIZE - 1));
+        }
+        this
+    }
+}
+
+/// Memory that will be the new core's.
+struct Given {
+    ram: Object,
+}
+
+impl Given {
+    fn take(domain: &mut Domain, len: u64, align: u64, node: u32) -> Result<Self, String> {
+        let ram = domain.mem.ram(len, align, Some(node)).or_else(|_| domain.mem.ram(len, align, None));
+        Ok(Self { ram: ram.map_err(|e| format!("no RAM for it: {e}"))? })
+    }
+
+    /// Lets `fill` write to the zeroed memory.
+    fn fill(&self, domain: &mut Domain, fill: impl FnOnce(&Mapping)) -> Result<(), String> {
+        let say = |e| format!("its memory: {e}");
+        let frame = domain.mem.part_of(self.ram.cap, CapType::Frame, 0, self.ram.len).map_err(say)?;
+        let view = domain.map(frame, self.ram.len, RW).map_err(say)?;
+        view.zero();
+        fill(&view);
+        domain.unmap(view);
+        domain.mem.delete(frame).map_err(say)
+    }
+}
+
+impl Pump {
+    /// Starts `core`, with a channel to it behind `chan`.
+    pub(super) fn start_core(&mut self, core: CoreId, node: u16, chan: Chan) -> Result<(), String> {
+        let hw = *self.names.get(&core.local()).ok_or("its name on the bus is not known")?;
+        let (file, plan) = self.starter.driver.as_ref().ok_or("no CPU driver")?;
+        let (file, entry) = (*file, plan.entry);
+        let parts = plan.parts.clone();
+        let monitor = self.starter.monitor.ok_or("no monitor in the bundle")?;
+        let node = u32::from(node);
+        let share = self.starter.shares.get(&node).copied().unwrap_or(RAM.0);
+        let domain = &mut self.domain;
+
+        let slice = Given::take(domain, SLICE, SLICE, node)?;
+        let image = Given::take(domain, monitor.len() as u64, PAGE_SIZE, node)?;
+        let ram = Given::take(domain, share, PAGE_SIZE, node)?;
+        image.fill(domain, |view| view.write(0, monitor))?;
+        let block = |domain: &mut Domain, node| {
+            let made = domain.zeroed(PAGE_SIZE, Some(node)).or_else(|_| domain.zeroed(PAGE_SIZE, None));
+            made.map_err(|e| format!("its channel: {e}"))
+        };
+        let (theirs, outbox) = block(domain, node)?;
+        let (ours, inbox) = block(domain, self.starter.node)?;
+        let facts = match self.starter.facts {
+            Some((cap, len)) => {
+                let source = domain.map(cap, len, R).map_err(|e| format!("{e}"))?;
+                let mut bytes = alloc::vec![0; len as usize];
+                source.read(0, &mut bytes);
+                domain.unmap(source);
+                let (frame, view) = domain.zeroed(len, Some(node)).map_err(|e| format!("its facts: {e}"))?;
+                view.write(0, &bytes);
+                domain.unmap(view);
+                Some(frame)
+            }
+            None => None,
+        };
+        let first = PhysRange::new(PhysAddr(image.ram.base), monitor.len() as u64);
+        let mut record = CoreBoot::new_zeroed();
+        fill(&mut record, domain, core, hw, &slice.ram, first);
+        let regions = [
+            (RegionKind::Ram, ram.ram.range()),
+            (RegionKind::Channel, theirs.range()),
+            (RegionKind::Channel, ours.range()),
+        ];
+        let facts = facts.map(|frame| (RegionKind::Channel, frame.range()));
+        for (kind, range) in regions.into_iter().chain(facts) {
+            if !record.add(kind, range, node) {
+                return Err(String::from("its record is full"));
+            }
+        }
+        slice.fill(domain, |view| {
+            for part in &parts {
+                view.write(part.to, &file[part.from..part.from + part.len]);
+            }
+            view.write(SLICE - PAGE_SIZE, record.as_bytes());
+        })?;
+        for given in [&slice, &image, &ram] {
+            KERNEL.disown(given.ram.cap, core).map_err(|e| format!("giving memory away: {e}"))?;
+        }
+
+        let say = |e| format!("its channel: {e}");
+        let inbox = inbox.block(0, PAGE_SIZE).map_err(say)?;
+        let outbox = outbox.block(0, PAGE_SIZE).map_err(say)?;
+        let wake = Wake::Core(Core(slot::CORES), hw);
+        let channel = UserChan::new(inbox, outbox, PAGE_LAYOUT, wake).map_err(say)?;
+        self.io.put(chan, Port::Chan(channel));
+        let base = slice.ram.base;
+        let started = Core(slot::CORES).start(hw, PhysAddr(base + entry), PhysAddr(base + SLICE - PAGE_SIZE));
+        started.map_err(|e| format!("{e}"))?;
+        info!("core {core} on node {node}: started, {} KiB", share >> 10);
+        self.handle(Event::Memory { core, node, total: share, free: share });
+        Ok(())
+    }
+}
+
+fn fill(
+    record: &mut CoreBoot,
+    domain: &Domain,
+    core: CoreId,
+    hw: HwId,
+    slice: &Object,
+    first_domain: PhysRange,
+) {
+    record.magic = boot::MAGIC;
+    record.version = boot::VERSION;
+    record.core = core;
+    record.hw_id = hw;
+    record.slice = PhysAddr(slice.base);
+    record.first_domain = first_domain;
+    record.frequency = domain.info.frequency;
+    record.arch_word = domain.info.arch_word;
+    // It came from a record of the same size.
+    let _fits = record.set_cmdline(domain.info.args().as_bytes());
+}
