@@ -302,3 +302,44 @@ impl Monitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::testkit::{Log, core, first, message, report};
+
+    #[test]
+    fn two_that_ask_at_once_get_one_channel() {
+        let mut log = Log::default();
+        let mut m = first(0, 3, &[]);
+        m.handle(0, Event::Start, &mut log);
+        m.message(1, Chan(0), &report(core(0, 1)), &mut log);
+        m.message(1, Chan(1), &report(core(0, 2)), &mut log);
+        log.sent.clear();
+        let ask = |peer| BindRequest { peer, ..BindRequest::default() };
+        m.message(2, Chan(0), &message(core(0, 1), core(0, 0), 0, &ask(core(0, 2))), &mut log);
+        let frames = Frames { inbox: 4096, outbox: 8192, bytes: 1152, slots: 16, stride: 64 };
+        let made = Event::ChannelMade { a: core(0, 1), b: core(0, 2), frames: Some(frames) };
+        m.handle(3, made, &mut log);
+        m.message(4, Chan(1), &message(core(0, 2), core(0, 0), 0, &ask(core(0, 1))), &mut log);
+        let makes = |a: &&Action| matches!(a, Action::MakeChannel { .. });
+        assert_eq!(log.actions.iter().filter(makes).count(), 1);
+        let (to_a, (_, a)) = log.take_sent::<BindOffer>().expect("for one end");
+        let (to_b, (_, b)) = log.take_sent::<BindOffer>().expect("for the other");
+        assert_eq!((to_a, to_b), (Chan(0), Chan(1)));
+        assert_eq!((a.inbox, a.outbox), (b.outbox, b.inbox), "one's inbox is the other's outbox");
+        assert_eq!((a.inbox, a.generation), (4096, 1));
+    }
+
+    #[test]
+    fn nobody_asks_for_another() {
+        let mut log = Log::default();
+        let mut m = first(0, 3, &[]);
+        m.handle(0, Event::Start, &mut log);
+        m.message(1, Chan(0), &report(core(0, 1)), &mut log);
+        let ask = BindRequest { peer: core(0, 1), ..BindRequest::default() };
+        m.message(2, Chan(0), &message(core(0, 2), core(0, 0), 0, &ask), &mut log);
+        assert_eq!(m.counters().bad, 1);
+    }
+}

@@ -16,15 +16,14 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use skerry_hal::{CoreId, Epoch, Isa, IslandId};
-use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::monitor::{CoreAd, CoreState, IslandAd, IslandLoss};
 use skerry_urpc::formats::shell::IslandState;
-use skerry_urpc::wire::{self, Body, Header};
+use skerry_urpc::wire::Header;
 
 /// One of the island's links.
 pub(crate) struct Link {
-    peer: IslandId,
+    pub(super) peer: IslandId,
     /// The peer's epoch while the link is up.
     up: Option<Epoch>,
     /// The epoch in which the peer last fell silent.
@@ -32,7 +31,7 @@ pub(crate) struct Link {
 }
 
 pub(crate) struct State {
-    links: Vec<Link>,
+    pub(super) links: Vec<Link>,
     /// When islands that have not appeared yet are no longer waited for.
     join_until: Option<u64>,
 }
@@ -452,114 +451,84 @@ impl Monitor {
         let waited = |s| s == IslandState::Expected;
         self.islands.iter().any(|(_, i)| waited(i.state) || (i.state == IslandState::Up && !i.settled))
     }
+}
 
-    fn island_ad(&self, id: IslandId) -> Option<IslandAd> {
-        let island = self.islands.get(id)?;
-        Some(IslandAd {
-            island: id,
-            isa: island.isa? as u8,
-            settled: u8::from(island.settled),
-            epoch: island.epoch,
-            seq: island.seq,
-            cores: island.cores.len() as u16,
-            reserved: 0,
-            links: island.links,
-            wired: island.wired,
-            ..IslandAd::default()
-        })
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::testkit::{app, core, header_of, island_says, joined, message};
+    use skerry_urpc::formats::monitor::{Beat, Fault};
 
-    fn core_ad(&self, id: CoreId) -> Option<CoreAd> {
-        let core = self.islands.core(id)?;
-        Some(CoreAd {
-            core: id,
-            epoch: self.islands.get(id.island())?.epoch,
-            seq: core.seq,
-            node: core.node,
-            channels: core.channels,
-            isa: core.isa.unwrap_or(self.islands.get(id.island())?.isa?) as u8,
-            state: core.state as u8,
-            frequency: core.frequency,
-            ..CoreAd::default()
-        })
-    }
-
-    /// Sends something new to every monitor that gets its knowledge from this one.
-    fn flood<B: Body>(&mut self, body: &B, except: Option<Chan>, sink: &mut dyn Sink) {
-        if !self.is_first() {
-            return;
+    #[test]
+    fn a_silent_peer_is_given_up_and_its_epoch_never_counts_again() {
+        let (mut m, mut log) = joined();
+        assert_eq!(m.status_of(core(1, 0)), Ok(()));
+        m.handle(10, Event::LinkLost { link: 0, why: "silent".into() }, &mut log);
+        assert_eq!(m.status_of(core(1, 0)), Err(Refusal::Lost));
+        m.handle(11, Event::LinkUp { link: 0, epoch: Epoch(1) }, &mut log);
+        assert_eq!(m.status_of(core(1, 0)), Err(Refusal::Lost), "the same epoch is refused");
+        let stale = m.counters().stale;
+        m.handle(12, Event::LinkUp { link: 0, epoch: Epoch(2) }, &mut log);
+        for old in island_says(1, 9, 2, 1, core(0, 0)) {
+            m.message(13, Chan(0), &old, &mut log);
         }
-        let header = self.header(CoreId::default(), 0);
-        for (chan, entry) in self.chans.iter_mut().filter(|(_, e)| e.up) {
-            let dst = match entry.role {
-                Role::Core(core) => core,
-                Role::Link(n) => CoreId::new(self.membership.links[n as usize].peer, 0),
-                Role::Free | Role::Client => continue,
-            };
-            let message = wire::encode(&Header { dst, ..header }, body);
-            if Some(chan) != except && entry.send(chan, &message, sink).is_err() {
-                entry.sync = Some(Cursor::default());
-            }
-        }
+        assert_eq!((m.counters().stale, m.status_of(core(1, 0))), (stale + 2, Err(Refusal::Lost)));
     }
 
-    fn resync_all(&mut self) {
-        for (_, entry) in self.chans.iter_mut() {
-            if entry.up && matches!(entry.role, Role::Core(_) | Role::Link(_)) {
-                entry.sync = Some(Cursor::default());
-            }
-        }
+    #[test]
+    fn an_island_that_was_given_up_takes_the_next_epoch() {
+        let (mut m, mut log) = joined();
+        m.handle(10, Event::EpochRefused { epoch: Epoch(1) }, &mut log);
+        m.handle(11, Event::EpochRefused { epoch: Epoch(1) }, &mut log);
+        assert_eq!(m.epoch(), Epoch(2), "two peers may refuse the same epoch");
+        let new = |a: &&Action| matches!(a, Action::NewEpoch { .. });
+        assert_eq!(log.actions.iter().filter(new).count(), 1);
     }
 
-    fn sync_from_start(&mut self, chan: Chan, sink: &mut dyn Sink) {
-        if let Some(entry) = self.chans.get_mut(chan) {
-            entry.sync = Some(Cursor::default());
-        }
-        self.sync(chan, sink);
+    #[test]
+    fn nobody_speaks_for_another_s_neighbour_or_for_us() {
+        let (mut m, mut log) = joined();
+        let bad = m.counters().bad;
+        let [own, _] = island_says(0, 99, 5, 1, core(0, 0));
+        let mut forged = own;
+        forged.set_header(&header_of(core(1, 0), core(0, 0)));
+        m.message(5, Chan(0), &forged, &mut log);
+        let [other, _] = island_says(1, 99, 2, 0, core(0, 0));
+        let mut relayed = other;
+        relayed.set_header(&header_of(core(1, 1), core(0, 0)));
+        m.message(5, Chan(0), &relayed, &mut log);
+        assert_eq!(m.counters().bad, bad + 2);
+        assert_eq!(m.status_of(core(1, 0)), Ok(()));
     }
 
-    /// Sends on with the whole table, as far as there is room.
-    pub(crate) fn sync(&mut self, chan: Chan, sink: &mut dyn Sink) {
-        while let Some(entry) = self.chans.get(chan)
-            && let Some(at) = entry.sync
+    #[test]
+    fn an_app_core_takes_its_picture_from_the_first_and_reports_itself() {
+        let mut log = crate::testkit::Log::default();
+        let mut m = app(1, 1);
+        m.handle(0, Event::Start, &mut log);
+        let (chan, (header, ad)) = log.take_sent::<CoreAd>().expect("a report");
+        assert_eq!((chan, header.dst, ad.core), (Chan(0), core(1, 0), core(1, 1)));
+        for says in island_says(1, 1, 2, 0, core(1, 1)) {
+            m.message(1, Chan(0), &says, &mut log);
+        }
+        assert_eq!((m.epoch(), m.status_of(core(1, 0))), (Epoch(1), Ok(())));
+    }
+
+    #[test]
+    fn what_cannot_be_passed_on_is_sent_back_with_a_reason() {
+        let (mut m, mut log) = joined();
+        let from = core(1, 0);
+        let beat = Beat::default();
+        let mut tired = message(from, core(0, 5), 7, &beat);
+        tired.set_header(&Header { hops: 0, request: 7, ..header_of(from, core(0, 5)) });
+        for (sent, why) in
+            [(message(from, core(0, 5), 7, &beat), Refusal::Unknown), (tired, Refusal::Unknown)]
         {
-            let next = self.islands.next(at);
-            let Some((id, core)) = next.filter(|_| self.is_first()) else {
-                if let Some(entry) = self.chans.get_mut(chan) {
-                    entry.sync = None;
-                }
-                return;
-            };
-            let dst = match entry.role {
-                Role::Core(core) => core,
-                Role::Link(n) => CoreId::new(self.membership.links[n as usize].peer, 0),
-                Role::Free | Role::Client => return,
-            };
-            let message = self.record(dst, id, core);
-            let Some(entry) = self.chans.get_mut(chan) else { return };
-            if let Some(message) = message
-                && entry.send(chan, &message, sink).is_err()
-            {
-                return;
-            }
-            entry.sync = Some(Cursor { island: id.0, core: core.map_or(1, |c| c + 2) });
-        }
-    }
-
-    /// One record of the table as a message.
-    fn record(&self, dst: CoreId, id: IslandId, core: Option<u16>) -> Option<Message> {
-        let island = self.islands.get(id)?;
-        let header = self.header(dst, 0);
-        match core {
-            _ if island.epoch == Epoch(0) => None,
-            None if island.epoch <= island.refused => {
-                let loss =
-                    IslandLoss { island: id, epoch: island.refused, by: self.core, ..IslandLoss::default() };
-                Some(wire::encode(&header, &loss))
-            }
-            None => Some(wire::encode(&header, &self.island_ad(id)?)),
-            Some(_) if island.epoch <= island.refused => None,
-            Some(local) => Some(wire::encode(&header, &self.core_ad(CoreId::new(id, local))?)),
+            m.message(5, Chan(0), &sent, &mut log);
+            let (_, (header, fault)) = log.take_sent::<Fault>().expect("a fault");
+            assert_eq!((header.dst, header.request), (from, 7));
+            assert_eq!(Refusal::from_raw(fault.refusal), why);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! | file | what it agrees on |
 //! | --- | --- |
 //! | [`membership`] | which islands and cores there are; links; what is lost, in which epoch |
+//! | [`flood`] | how that spreads |
 //! | [`start`] | the other cores of the island, in order |
 //! | [`bind`] | channels between cores of the island, made when first used |
 //! | [`heartbeat`] | whether the island's cores live |
@@ -16,6 +17,7 @@
 
 pub mod bind;
 pub mod client;
+pub mod flood;
 pub mod heartbeat;
 pub mod leader;
 pub mod log;

@@ -287,3 +287,62 @@ impl Monitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Chan, Event};
+    use crate::testkit::{core, joined, message};
+
+    fn data(seq: u64) -> StreamData {
+        StreamData { seq, check: stream_word(seq), ..StreamData::default() }
+    }
+
+    /// Receives these and answers the last acknowledgement.
+    fn receive(count: u64, sent: &[StreamData]) -> StreamAck {
+        let (mut m, mut log) = joined();
+        let (from, to) = (core(1, 0), core(0, 0));
+        m.message(
+            5,
+            Chan(0),
+            &message(from, to, 9, &StreamOpen { count, ..StreamOpen::default() }),
+            &mut log,
+        );
+        log.take_sent::<StreamAck>().expect("welcome");
+        for body in sent {
+            m.message(6, Chan(0), &message(from, to, 9, body), &mut log);
+        }
+        log.take_sent::<StreamAck>().expect("the end").1.1
+    }
+
+    #[test]
+    fn loss_disorder_and_damage_are_told_apart() {
+        let good = receive(3, &[data(0), data(1), data(2)]);
+        assert_eq!((good.next, good.lost, good.disorder, good.damaged), (3, 0, 0, 0));
+        let gap = receive(3, &[data(0), data(2)]);
+        assert_eq!((gap.lost, gap.disorder), (1, 0));
+        let twice = receive(3, &[data(0), data(0), data(1), data(2)]);
+        assert_eq!((twice.lost, twice.disorder), (0, 1));
+        let torn = StreamData { check: stream_word(7), ..data(1) };
+        assert_eq!(receive(3, &[data(0), torn, data(2)]).damaged, 1);
+    }
+
+    #[test]
+    fn a_sender_keeps_to_its_window_and_gives_up_a_mute_receiver() {
+        let (mut m, mut log) = joined();
+        let far = core(1, 0);
+        let start = StreamStart { to: far, count: 1000, ..StreamStart::default() };
+        m.message(5, Chan(0), &message(far, core(0, 0), 3, &start), &mut log);
+        let (_, (header, open)) = log.take_sent::<StreamOpen>().expect("an opening");
+        assert_eq!(open.count, 1000);
+        m.message(6, Chan(0), &message(far, core(0, 0), header.request, &StreamAck::default()), &mut log);
+        let mut sent = 0;
+        while log.take_sent::<StreamData>().is_some() {
+            sent += 1;
+        }
+        assert_eq!(sent, STREAM_WINDOW);
+        m.handle(m.stream_deadline().unwrap(), Event::Tick, &mut log);
+        let (_, (header, done)) = log.take_sent::<StreamDone>().expect("a report");
+        assert_eq!((header.request, done.refusal), (3, Refusal::TimedOut as u16));
+    }
+}

@@ -1,0 +1,161 @@
+//! How what is known of islands and cores spreads: what is new is flooded, and a channel that comes up, or that had no
+//! room for something new, is sent the whole table. The table is bounded, and old records do no harm.
+
+use crate::chans::Role;
+use crate::event::{Chan, Sink};
+use crate::monitor::Monitor;
+use crate::table::Cursor;
+use skerry_hal::{CoreId, Epoch, IslandId};
+use skerry_urpc::Message;
+use skerry_urpc::formats::monitor::{CoreAd, IslandAd, IslandLoss};
+use skerry_urpc::wire::{self, Body, Header};
+
+impl Monitor {
+    pub(super) fn island_ad(&self, id: IslandId) -> Option<IslandAd> {
+        let island = self.islands.get(id)?;
+        Some(IslandAd {
+            island: id,
+            isa: island.isa? as u8,
+            settled: u8::from(island.settled),
+            epoch: island.epoch,
+            seq: island.seq,
+            cores: island.cores.len() as u16,
+            reserved: 0,
+            links: island.links,
+            wired: island.wired,
+            ..IslandAd::default()
+        })
+    }
+
+    pub(super) fn core_ad(&self, id: CoreId) -> Option<CoreAd> {
+        let core = self.islands.core(id)?;
+        Some(CoreAd {
+            core: id,
+            epoch: self.islands.get(id.island())?.epoch,
+            seq: core.seq,
+            node: core.node,
+            channels: core.channels,
+            isa: core.isa.unwrap_or(self.islands.get(id.island())?.isa?) as u8,
+            state: core.state as u8,
+            frequency: core.frequency,
+            ..CoreAd::default()
+        })
+    }
+
+    /// Sends something new to every monitor that gets its knowledge from this one.
+    pub(super) fn flood<B: Body>(&mut self, body: &B, except: Option<Chan>, sink: &mut dyn Sink) {
+        if !self.is_first() {
+            return;
+        }
+        let header = self.header(CoreId::default(), 0);
+        for (chan, entry) in self.chans.iter_mut().filter(|(_, e)| e.up) {
+            let dst = match entry.role {
+                Role::Core(core) => core,
+                Role::Link(n) => CoreId::new(self.membership.links[n as usize].peer, 0),
+                Role::Free | Role::Client => continue,
+            };
+            let message = wire::encode(&Header { dst, ..header }, body);
+            if Some(chan) != except && entry.send(chan, &message, sink).is_err() {
+                entry.sync = Some(Cursor::default());
+            }
+        }
+    }
+
+    pub(super) fn resync_all(&mut self) {
+        for (_, entry) in self.chans.iter_mut() {
+            if entry.up && matches!(entry.role, Role::Core(_) | Role::Link(_)) {
+                entry.sync = Some(Cursor::default());
+            }
+        }
+    }
+
+    pub(super) fn sync_from_start(&mut self, chan: Chan, sink: &mut dyn Sink) {
+        if let Some(entry) = self.chans.get_mut(chan) {
+            entry.sync = Some(Cursor::default());
+        }
+        self.sync(chan, sink);
+    }
+
+    /// Sends on with the whole table, as far as there is room.
+    pub(crate) fn sync(&mut self, chan: Chan, sink: &mut dyn Sink) {
+        while let Some(entry) = self.chans.get(chan)
+            && let Some(at) = entry.sync
+        {
+            let next = self.islands.next(at);
+            let Some((id, core)) = next.filter(|_| self.is_first()) else {
+                if let Some(entry) = self.chans.get_mut(chan) {
+                    entry.sync = None;
+                }
+                return;
+            };
+            let dst = match entry.role {
+                Role::Core(core) => core,
+                Role::Link(n) => CoreId::new(self.membership.links[n as usize].peer, 0),
+                Role::Free | Role::Client => return,
+            };
+            let message = self.record(dst, id, core);
+            let Some(entry) = self.chans.get_mut(chan) else { return };
+            if let Some(message) = message
+                && entry.send(chan, &message, sink).is_err()
+            {
+                return;
+            }
+            entry.sync = Some(Cursor { island: id.0, core: core.map_or(1, |c| c + 2) });
+        }
+    }
+
+    /// One record of the table as a message.
+    fn record(&self, dst: CoreId, id: IslandId, core: Option<u16>) -> Option<Message> {
+        let island = self.islands.get(id)?;
+        let header = self.header(dst, 0);
+        match core {
+            _ if island.epoch == Epoch(0) => None,
+            None if island.epoch <= island.refused => {
+                let loss =
+                    IslandLoss { island: id, epoch: island.refused, by: self.core, ..IslandLoss::default() };
+                Some(wire::encode(&header, &loss))
+            }
+            None => Some(wire::encode(&header, &self.island_ad(id)?)),
+            Some(_) if island.epoch <= island.refused => None,
+            Some(local) => Some(wire::encode(&header, &self.core_ad(CoreId::new(id, local))?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::event::{Chan, Event};
+    use crate::testkit::{Log, core, first, island_says, joined};
+    use skerry_hal::{Epoch, IslandId};
+    use skerry_urpc::formats::monitor::{CoreAd, IslandAd};
+
+    #[test]
+    fn what_is_new_goes_to_the_other_links_once() {
+        let mut log = Log::default();
+        let mut m = first(0, 1, &[1, 2]);
+        m.handle(0, Event::Start, &mut log);
+        m.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1) }, &mut log);
+        m.handle(1, Event::LinkUp { link: 1, epoch: Epoch(1) }, &mut log);
+        log.sent.clear();
+        let [ad, _] = island_says(1, 1, 2, 0b1, core(0, 0));
+        m.message(2, Chan(0), &ad, &mut log);
+        let (chan, (header, body)) = log.take_sent::<IslandAd>().expect("passed on");
+        assert_eq!(
+            (chan, header.dst, header.src, body.island),
+            (Chan(1), core(2, 0), core(0, 0), IslandId(1))
+        );
+        m.message(3, Chan(0), &ad, &mut log);
+        assert!(log.sent.iter().all(|(_, m)| m.body::<IslandAd>().is_none_or(|b| b.island == IslandId(0))));
+    }
+
+    #[test]
+    fn a_new_link_is_sent_the_whole_table() {
+        let (mut m, mut log) = joined();
+        m.handle(5, Event::LinkLost { link: 0, why: "pulled".into() }, &mut log);
+        log.sent.clear();
+        m.handle(6, Event::LinkUp { link: 0, epoch: Epoch(2) }, &mut log);
+        let own = |b: &IslandAd| b.island == IslandId(0);
+        assert!(log.sent.iter().filter_map(|(_, m)| m.body::<IslandAd>()).any(|b| own(&b)));
+        assert!(log.sent.iter().filter_map(|(_, m)| m.body::<CoreAd>()).any(|b| b.core == core(0, 0)));
+    }
+}
