@@ -9,6 +9,9 @@ macro_rules! protocols {
         pub const PROTOCOLS: &[(&str, &[$crate::formats::Kind])] =
             &[$((stringify!($name), $name::KINDS),)*];
 
+        /// How to make a sample of each of their messages, in the same order.
+        const SAMPLES: &[&[$crate::formats::conformance::Maker]] = &[$($name::MAKERS,)*];
+
         const _: () = {
             $(check_number($name::KINDS, $number);)*
             check_unique(PROTOCOLS);
@@ -50,6 +53,16 @@ macro_rules! bodies {
         /// The kinds declared here.
         pub const KINDS: &[$crate::formats::Kind] = &[$(
             $crate::formats::Kind { number: $kind, name: stringify!($name) },
+        )*];
+
+        pub(super) const MAKERS: &[$crate::formats::conformance::Maker] = &[$(
+            |header, source| {
+                let body = $name {
+                    $($field: $crate::formats::conformance::Sample::sample(source),)*
+                    ..$name::default()
+                };
+                ($crate::wire::encode(header, &body), source.body())
+            },
         )*];
     };
 }

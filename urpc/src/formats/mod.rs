@@ -10,6 +10,7 @@ mod macros;
 /// both ends use the lower.
 pub const VERSION: u32 = 0x0001_0000;
 
+pub mod conformance;
 pub mod refusal;
 pub use refusal::Refusal;
 
