@@ -12,7 +12,7 @@ mod boot;
 use skerry_user::Domain;
 use skerry_user::logging::{error, info};
 
-skerry_user::main!(main, heap = 2 << 20);
+skerry_user::main!(main, heap = 8 << 20);
 
 fn main(mut domain: Domain) {
     info!("skerry {}, {} KiB of RAM free", env!("CARGO_PKG_VERSION"), domain.mem.ram.free() >> 10);

@@ -134,7 +134,7 @@ impl Pump {
                 match self.io.recv(chan) {
                     Ok(Some(message)) => {
                         news = true;
-                        self.take(now, chan, &message);
+                        self.take(chan, &message);
                     }
                     Ok(None) => break,
                     Err(error) => {
@@ -164,8 +164,8 @@ impl Pump {
         news
     }
 
-    fn take(&mut self, now: u64, chan: Chan, message: &Message) {
-        self.monitor.message(now, chan, message, &mut self.io);
+    fn take(&mut self, chan: Chan, message: &Message) {
+        self.monitor.message(clock::ticks(), chan, message, &mut self.io);
     }
 
     /// Does what the monitor wants done.
