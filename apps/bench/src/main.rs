@@ -1,9 +1,162 @@
-//! `bench`.
+//! `bench`: measures the shipped path from an unprivileged domain (rule `shipped-path`). One line a figure, `name value
+//! unit`; the unit is the clock's tick, which is an instruction where QEMU counts them.
 #![no_std]
 #![no_main]
 
-use skerry_user::Domain;
+extern crate alloc;
 
-skerry_user::main!(main);
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use skerry_abi::{CPtr, Op, PAGE_SIZE};
+use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::shell::{Done, TextLine};
+use skerry_urpc::wire::{Body, Header, encode};
+use skerry_urpc::{Channel, Message, Transport};
+use skerry_user::chan::{Chan, PAGE_LAYOUT, Peer};
+use skerry_user::dispatch::{self, Thread};
+use skerry_user::sys::invoke;
+use skerry_user::{Domain, ISA, cap, clock};
 
-fn main(_domain: Domain) {}
+skerry_user::main!(main, heap = 256 << 10);
+
+/// Samples of each figure.
+const SAMPLES: usize = 1001;
+/// Upcalls that the thread must see.
+const UPCALLS: u64 = 3;
+/// Bytes of the stacks of thread and upcall.
+const STACK: u64 = 16 << 10;
+
+fn main(mut domain: Domain) {
+    let Some(chan) = Chan::listed(&mut domain, Peer::Monitor) else { return };
+    let mut out = Out { chan };
+    let name = domain.info.arg("name").unwrap_or("all");
+    let all = name == "all";
+    let mut known = false;
+    if all || name == "syscall.null" {
+        known = true;
+        let ticks = median(|| {
+            let _null = invoke(CPtr::NULL, Op::Nop, [0; 5]);
+        });
+        out.figure("syscall.null", ticks);
+    }
+    if all || name == "urpc.msg" {
+        known = true;
+        if let Some(ticks) = message(&mut domain) {
+            out.figure("urpc.msg", ticks);
+        }
+    }
+    if all || name == "upcall" {
+        // Does not come back: the upcall says the last word.
+        upcalls(&mut domain, &mut out);
+        known = false;
+    }
+    let refusal = if known { 0 } else { Refusal::BadRequest as u16 };
+    out.send(&Done { refusal, ..Done::default() });
+}
+
+/// Ticks that `what` takes, the reading of the clock taken off.
+fn median(mut what: impl FnMut()) -> u64 {
+    let sample = |what: &mut dyn FnMut()| {
+        let mut ticks: Vec<u64> = (0..SAMPLES)
+            .map(|_| {
+                let start = clock::ticks();
+                what();
+                clock::ticks() - start
+            })
+            .collect();
+        ticks.sort_unstable();
+        ticks[SAMPLES / 2]
+    };
+    let empty = sample(&mut || {});
+    sample(&mut what).saturating_sub(empty)
+}
+
+/// Sending one message and receiving it, both ends here.
+fn message(domain: &mut Domain) -> Option<u64> {
+    let (_, view) = domain.zeroed(2 * PAGE_SIZE, None).ok()?;
+    let (a, b) = (view.block(0, PAGE_SIZE).ok()?, view.block(PAGE_SIZE, PAGE_SIZE).ok()?);
+    let mut left = Channel::new(a, b, PAGE_LAYOUT).ok()?;
+    let mut right = Channel::new(b, a, PAGE_LAYOUT).ok()?;
+    let message = Message { words: [7; 7], kind: 1, flags: 0 };
+    let mut lost = 0;
+    let ticks = median(|| {
+        let sent = left.try_send(&message).is_ok();
+        let came = matches!(right.try_recv(), Ok(Some(_)));
+        lost += u32::from(!sent || !came);
+    });
+    (lost == 0).then_some(ticks)
+}
+
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
+/// A thread that never gives the core up, and sees by `SEEN` how often it lost it. Then it says so and ends.
+extern "C" fn spin(out: u64) -> ! {
+    while SEEN.load(Ordering::Relaxed) < UPCALLS {
+        skerry_user::relax();
+    }
+    #[expect(unsafe_code, reason = "a thread's argument is one word")]
+    // SAFETY: `upcalls` leaked it for this thread alone.
+    let out = unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Out>(out as usize) };
+    out.line(&alloc::format!("upcall.seen.{} {UPCALLS} upcalls", ISA.name()));
+    out.send(&Done::default());
+    skerry_user::rt::stop();
+}
+
+/// The thread lost the core: count, and take it up again.
+extern "C" fn upcall() -> ! {
+    SEEN.fetch_add(1, Ordering::Relaxed);
+    // Returns only if nothing was saved, which an upcall rules out.
+    let _refused = dispatch::resume();
+    skerry_user::rt::stop();
+}
+
+fn upcalls(domain: &mut Domain, out: &mut Out) {
+    let Ok((_, stacks)) = domain.zeroed(2 * STACK, None) else { return };
+    let middle = stacks.addr + STACK;
+    let Some(chan) = out.take(domain) else { return };
+    let out = alloc::boxed::Box::leak(alloc::boxed::Box::new(Out { chan }));
+    let arg = core::ptr::from_mut(out).expose_provenance() as u64;
+    let thread = Thread { entry: spin, stack_top: middle + STACK, arg };
+    if let Err(error) = dispatch::start(&thread, upcall, middle) {
+        skerry_user::logging::error!("upcall: {error}");
+    }
+}
+
+/// Where figures go.
+struct Out {
+    chan: Chan,
+}
+
+impl Out {
+    /// The channel, for whoever speaks last.
+    fn take(&mut self, domain: &mut Domain) -> Option<Chan> {
+        let (_, view) = domain.zeroed(2 * PAGE_SIZE, None).ok()?;
+        let (a, b) = (view.block(0, PAGE_SIZE).ok()?, view.block(PAGE_SIZE, PAGE_SIZE).ok()?);
+        let dead = Chan::new(a, b, PAGE_LAYOUT, skerry_user::chan::Wake::Never).ok()?;
+        Some(core::mem::replace(&mut self.chan, dead))
+    }
+
+    fn send<B: Body>(&mut self, body: &B) {
+        let message = encode(&Header::default(), body);
+        while self.chan.try_send(&message).is_err() {
+            // Full: let the monitor read.
+            let _refused = cap::SELF.give_way();
+        }
+        self.chan.kick();
+    }
+
+    fn line(&mut self, text: &str) {
+        let pieces = text.as_bytes().chunks(30);
+        let last = pieces.len();
+        for (n, part) in pieces.enumerate() {
+            let mut line = TextLine { len: part.len() as u8, ..TextLine::default() };
+            line.text[..part.len()].copy_from_slice(part);
+            line.more = (n + 1 < last).into();
+            self.send(&line);
+        }
+    }
+
+    fn figure(&mut self, name: &str, ticks: u64) {
+        self.line(&alloc::format!("{name}.{} {ticks} ticks", ISA.name()));
+    }
+}

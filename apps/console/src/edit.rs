@@ -39,11 +39,7 @@ impl Editor {
                 self.line.clear();
                 self.machine = true;
             }
-            8 | 127 if !self.machine => {
-                if self.line.pop().is_some() {
-                    echo.extend_from_slice(b"\x08 \x08");
-                }
-            }
+            8 | 127 if !self.machine && self.line.pop().is_some() => echo.extend_from_slice(b"\x08 \x08"),
             // Ctrl-U, Ctrl-C: forget the line.
             3 | 21 if !self.machine => {
                 for _ in self.line.drain(..) {

@@ -3,6 +3,7 @@
 mod bind;
 mod io;
 mod link;
+mod program;
 mod start;
 
 use alloc::collections::BTreeMap;
@@ -16,6 +17,7 @@ use skerry_monitor::{Action, Announce, Chan, Config, Event, Monitor};
 use skerry_skb::CommandLine;
 use skerry_urpc::Message;
 use skerry_urpc::formats::console::Offer;
+use skerry_urpc::formats::shell::BenchQuery;
 use skerry_user::cap::{Core, KERNEL, SELF};
 use skerry_user::chan::{Chan as UserChan, Peer, Wake};
 use skerry_user::logging::set_max_level;
@@ -41,6 +43,8 @@ pub struct Pump {
     names: BTreeMap<u16, HwId>,
     frames: BTreeMap<u64, CPtr>,
     starter: start::Starter,
+    program: Option<program::Program>,
+    shell: Option<Chan>,
     sleep: u64,
 }
 
@@ -65,14 +69,16 @@ impl Pump {
             io.put(Chan(0), Port::Chan(chan));
         }
         let mut monitor = Monitor::new(config, clock::ticks());
+        let mut shell = None;
         if let Some(chan) = UserChan::listed(&mut domain, Peer::Shell)
             && let Some(client) = monitor.open_client()
         {
             io.put(client, Port::Chan(chan));
+            shell = Some(client);
         }
         log::queue(true);
         let sleep = clock::span(LINK_SLEEP_MIN);
-        Self { domain, monitor, io, names, frames: BTreeMap::new(), starter, sleep }
+        Self { domain, monitor, io, names, frames: BTreeMap::new(), starter, program: None, shell, sleep }
     }
 
     /// Runs for ever.
@@ -93,10 +99,12 @@ impl Pump {
                 continue;
             }
             self.io.arm(true);
+            self.arm_program(true);
             if !self.round(clock::ticks()) {
                 self.block();
             }
             self.io.arm(false);
+            self.arm_program(false);
             vain = SPIN / 2;
         }
     }
@@ -145,6 +153,7 @@ impl Pump {
                 }
             }
         }
+        news |= self.poll_program();
         for event in self.io.poll_links(now) {
             news = true;
             self.handle(event);
@@ -165,6 +174,11 @@ impl Pump {
     }
 
     fn take(&mut self, chan: Chan, message: &Message) {
+        if Some(chan) == self.shell
+            && let Some(query) = message.body::<BenchQuery>()
+        {
+            return self.bench(&query, message.header().request);
+        }
         self.monitor.message(clock::ticks(), chan, message, &mut self.io);
     }
 

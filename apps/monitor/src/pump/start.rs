@@ -30,6 +30,8 @@ pub struct Starter {
     pub node: u32,
     driver: Option<(&'static [u8], Plan)>,
     monitor: Option<&'static [u8]>,
+    /// The benchmarks.
+    pub bench: Option<&'static [u8]>,
     /// RAM for a core, by node.
     shares: BTreeMap<u32, u64>,
     facts: Option<(skerry_abi::CPtr, u64)>,
@@ -42,10 +44,11 @@ impl Starter {
             node: config.node.into(),
             driver: None,
             monitor: None,
+            bench: None,
             shares: BTreeMap::new(),
             facts: domain.info.caps_for(Purpose::Facts).next().map(|cap| (cap.cptr, cap.len)),
         };
-        if config.cores.len() < 2 {
+        if config.core.local() != 0 {
             return this;
         }
         let Some(cap) = domain.info.caps_for(Purpose::Bundle).next() else { return this };
@@ -56,6 +59,7 @@ impl Starter {
         let isa = skerry_user::ISA.name();
         // `init` has verified it: opening it again would read all of it again.
         this.monitor = skerry_bundle::find_member(bytes, isa, "monitor");
+        this.bench = skerry_bundle::find_member(bytes, isa, "bench");
         let driver = Bundle::open(bytes)
             .ok()
             .and_then(|b| b.members().find(|m| m.kind == Kind::CpuDriver && m.isa == isa));
