@@ -1,7 +1,7 @@
 //! Writing a bundle. The same members give the same bytes, whenever and by whomever they are packed.
 
 use crate::error::{Error, Result};
-use skerry_bundle::{Bundle, FORMAT, Kind, MANIFEST, Member, VERSION};
+use skerry_bundle::{Bundle, FORMAT, Kind, MANIFEST, Member, VERSION, checksum};
 use std::fmt::Write as _;
 
 /// Collects members and writes them out as a bundle.
@@ -35,7 +35,7 @@ impl Packer {
     pub fn pack(&self) -> Result<Vec<u8>> {
         let mut manifest = format!("{FORMAT} {VERSION}\n");
         for Owned { isa, kind, name, data } in &self.members {
-            let _ = writeln!(manifest, "{:08x} {} {isa} {kind} {name}", crc32fast::hash(data), data.len());
+            let _ = writeln!(manifest, "{:08x} {} {isa} {kind} {name}", checksum(data), data.len());
         }
         let mut tar = tar::Builder::new(Vec::new());
         append(&mut tar, MANIFEST, manifest.as_bytes())?;

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! # `skerry-tests`: whole systems, booted and looked at
+//!
+//! `cargo xtask test` builds the images and tells the tests where they are (`SKERRY_IMAGES`). Each test boots a fleet
+//! through `images::runner`, drives its shell, and checks; a hang is a failure that shows the consoles. No test asserts
+//! how long something took: the times here only say when a hang is a hang.
+//!
+//! Neighbours: `images` below; nothing above.
+#![forbid(unsafe_code)]
+
+use skerry_images::fleet::Fleet;
+use skerry_images::runner::{Options, System};
+use std::time::Duration;
+
+/// After this long, on the slowest machine, what was waited for will not come.
+pub const HANG: Duration = Duration::from_secs(90);
+
+/// How to run a fleet of the images that were built, or `None`, said aloud, where there are none.
+pub fn options() -> Option<Options> {
+    let images = std::env::var_os("SKERRY_IMAGES");
+    if images.is_none() {
+        eprintln!("no SKERRY_IMAGES: nothing is booted; `cargo xtask test` sets it");
+    }
+    images.map(Options::new)
+}
+
+/// Boots a fleet, or answers `None` where there are no images.
+pub fn boot(fleet: &Fleet) -> Option<System> {
+    Some(System::boot(fleet, &options()?).expect("QEMU starts"))
+}

@@ -124,7 +124,7 @@ impl<'a> Bundle<'a> {
         if data.len() != line.size {
             return Err(BundleError::WrongSize(of));
         }
-        if crc32fast::hash(data) != line.crc {
+        if crate::checksum(data) != line.crc {
             return Err(BundleError::BadChecksum(of));
         }
         Ok(())

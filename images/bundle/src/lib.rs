@@ -35,3 +35,9 @@ pub const FORMAT: &str = "skerry-bundle";
 pub const VERSION: u32 = 1;
 /// Name of the first member.
 pub const MANIFEST: &str = "manifest";
+
+/// CRC-32 as in ISO-HDLC, zip and Ethernet.
+pub fn checksum(data: &[u8]) -> u32 {
+    const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+    CRC.checksum(data)
+}

@@ -23,6 +23,7 @@ struct State {
     lines: Vec<String>,
     partial: Vec<u8>,
     output: Vec<String>,
+    requests: usize,
     replies: Vec<Reply>,
     ended: bool,
 }
@@ -72,9 +73,12 @@ impl Console {
         })
     }
 
-    /// A number to wait for the next reply with.
+    /// A number to wait for the next request's reply with. Requests are answered in order, so that a reply that comes
+    /// after its request was given up is not taken for the next one's.
     pub fn begin_request(&self) -> usize {
-        self.lock().replies.len()
+        let mut state = self.lock();
+        state.requests += 1;
+        state.requests - 1
     }
 
     /// Waits for the reply to a request.

@@ -111,6 +111,11 @@ impl System {
         &self.fleet
     }
 
+    /// Process numbers of the QEMUs that were started.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.islands.iter().flatten().map(|island| island.process.id()).collect()
+    }
+
     fn island(&self, index: usize) -> Result<&Island> {
         let island = self.islands.get(index).and_then(Option::as_ref);
         island.ok_or_else(|| Error::Run(format!("island {index} was not started")))

@@ -51,6 +51,11 @@ impl Process {
         let _ = child.wait();
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child().id()
+    }
+
     /// Sends another signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let child = self.child();
