@@ -82,7 +82,7 @@ impl Io {
     }
 
     /// Sends one message to the console driver.
-    pub fn to_console<B: Body>(&mut self, body: &B) {
+    pub fn say_to_console<B: Body>(&mut self, body: &B) {
         self.waiting.push_back(encode(&Header::default(), body));
     }
 
@@ -92,7 +92,7 @@ impl Io {
             return log::early_line(line);
         }
         for piece in output(line, End::Line) {
-            self.to_console(&piece);
+            self.say_to_console(&piece);
         }
     }
 

@@ -216,7 +216,7 @@ impl Pump {
                 self.io.print(text.as_bytes());
             }
             Action::Shell { offer } => {
-                self.io.to_console(&Offer { on: offer.into(), ..Offer::default() });
+                self.io.say_to_console(&Offer { on: offer.into(), ..Offer::default() });
             }
             Action::CoreSilent { .. } | Action::PowerOff => {
                 self.io.leave();

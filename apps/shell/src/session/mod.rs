@@ -172,7 +172,8 @@ impl Session {
                     return Ok(0);
                 }
                 let why = Refusal::from_raw(done.refusal);
-                let text = alloc::format!("{what}: {why}; `cores` shows who is there");
+                let way_out = if what == "bench" { "help bench" } else { "cores" };
+                let text = alloc::format!("{what}: {why}; see `{way_out}`");
                 return self.line(&text, machine).await.map(|()| FAILED);
             }
             let Some(text) = spell(&message) else { continue };
