@@ -101,7 +101,7 @@ fn collect(
                 if let Some(found) = message.body::<WindowFound>() {
                     match child.fetch(domain, CPtr(found.cptr)) {
                         Ok(cap) => {
-                            windows.push(Window { link: found.link, cap, base: found.base, len: found.len })
+                            windows.push(Window { link: found.link, cap, base: found.base, len: found.len });
                         }
                         Err(error) => warn!("pci: link {}: {error}", found.link),
                     }
