@@ -3,13 +3,13 @@
 use skerry_images::fleet::Fleet;
 use skerry_tests::{HANG, boot};
 
-/// Boots, and waits until every island's `init` has said who it is.
+/// Boots, and waits until every island's `init` has checked the whole bundle.
 fn init_runs(fleet: &Fleet) {
     let Some(system) = boot(fleet) else { return };
     for index in 0..fleet.islands.len() {
-        let line = system.wait_line(index, "init: island=", HANG).unwrap_or_else(|cause| panic!("{cause}"));
-        assert!(line.contains(&format!("{index}.0 init]")), "{line}");
-        assert!(line.contains(&format!("island={index} ")), "{line}");
+        let line = system.wait_line(index, " members, ", HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        assert!(line.contains(&format!("{index}.0 init] bundle: ")), "{line}");
+        assert!(line.contains("verified"), "{line}");
     }
 }
 
