@@ -3,8 +3,8 @@
 //! Two threads, pinned to two cores. In every round the contestants run one after the other, so that noise meets
 //! them alike; each figure is the median over the rounds. A line is `name value unit`.
 //!
-//! * `urpc.native.rtt_ratio`: round trip of a 64-byte message through two rings, ÷ ping-pong of the last word alone
-//!   in the first slot of the same two blocks.
+//! * `urpc.native.rtt_ratio`: round trip of a 64-byte message through two rings, ÷ ping-pong of the last word alone on
+//!   the same two lines: trip *n* of either goes through slot *n* of both blocks, so that what differs is the ring.
 //! * `urpc.native.stream_ratio`, `stream16_ratio`: time per message, one thread sending as fast as it can and the
 //!   other receiving, ÷ the same through `rtrb` with items of 64 bytes, at 256 and at 16 slots.
 
@@ -86,12 +86,23 @@ fn nanoseconds(since: Instant, count: u64) -> f64 {
     since.elapsed().as_nanos() as f64 / count as f64
 }
 
+fn save<'a>(word: &impl Fn(u64) -> &'a Word, slots: u32) -> Vec<u64> {
+    (0..u64::from(slots)).map(|n| word(n).load(Acquire)).collect()
+}
+
+fn put_back<'a>(word: &impl Fn(u64) -> &'a Word, saved: &[u64]) {
+    for (n, value) in (0..).zip(saved) {
+        word(n).store(*value, Release);
+    }
+}
+
 /// Median ns per round trip: messages, words.
 fn round_trip(slots: u32) -> (f64, f64) {
     let layout = Layout { slots, stride: STRIDE };
     let (mut left, mut right, memory) = pair(layout);
-    // The bare words live in the first slot's line; what the ring left there is put back before it goes on.
-    let [to_left, to_right] = memory.map(|block| &block[16 + 7]);
+    // The bare words live in the slots' lines; what the ring left there is put back before it goes on.
+    let [to_left, to_right] =
+        memory.map(|block| move |n: u64| &block[16 + (n as usize % slots as usize) * 8 + 7]);
     let barrier = Arc::new(Barrier::new(2));
     let peer = std::thread::spawn({
         let barrier = barrier.clone();
@@ -104,14 +115,14 @@ fn round_trip(slots: u32) -> (f64, f64) {
                     send(&mut right, &message);
                 }
                 barrier.wait();
-                let saved = to_left.load(Acquire);
+                let saved = save(&to_left, slots);
                 barrier.wait();
                 for n in 0..u64::from(RTT_TRIPS) {
-                    await_word(to_right, 1 << 40 | n);
-                    to_left.store(1 << 40 | n, Release);
+                    await_word(to_right(n), 1 << 40 | n);
+                    to_left(n).store(1 << 40 | n, Release);
                 }
                 barrier.wait();
-                to_left.store(saved, Release);
+                put_back(&to_left, &saved);
             }
         }
     });
@@ -128,16 +139,16 @@ fn round_trip(slots: u32) -> (f64, f64) {
         }
         messages.push(nanoseconds(start, RTT_TRIPS.into()));
         barrier.wait();
-        let saved = to_right.load(Acquire);
+        let saved = save(&to_right, slots);
         barrier.wait();
         let start = Instant::now();
         for n in 0..u64::from(RTT_TRIPS) {
-            to_right.store(1 << 40 | n, Release);
-            await_word(to_left, 1 << 40 | n);
+            to_right(n).store(1 << 40 | n, Release);
+            await_word(to_left(n), 1 << 40 | n);
         }
         bare.push(nanoseconds(start, RTT_TRIPS.into()));
         barrier.wait();
-        to_right.store(saved, Release);
+        put_back(&to_right, &saved);
     }
     peer.join().expect("the peer does not panic");
     (median(messages), median(bare))

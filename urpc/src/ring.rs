@@ -123,7 +123,7 @@ impl Block {
         if !fits || !offset.is_multiple_of(LINE) || !bytes.is_multiple_of(LINE) || bytes == 0 {
             return None;
         }
-        Some(Self { base: NonNull::from(self.word(offset / 8)), words: bytes / 8 })
+        Some(Self { base: self.at(offset / 8), words: bytes / 8 })
     }
 
     /// Bytes in it.
@@ -148,10 +148,15 @@ impl Block {
         if given < needed { Err(LayoutError::TooSmall { needed, given }) } else { Ok(()) }
     }
 
-    pub(crate) fn word(self, index: usize) -> &'static Word {
+    /// A pointer to word `index` that may reach the words after it too.
+    fn at(self, index: usize) -> NonNull<Word> {
         assert!(index < self.words, "word {index} of a block of {}", self.words);
         // SAFETY: `index` is inside the block, as just asserted.
-        let word = unsafe { self.base.add(index) };
+        unsafe { self.base.add(index) }
+    }
+
+    pub(crate) fn word(self, index: usize) -> &'static Word {
+        let word = self.at(index);
         // SAFETY: whoever made the block vouched that its memory stays valid and is shared as atomics alone.
         unsafe { word.as_ref() }
     }
@@ -167,11 +172,7 @@ struct Slots {
 impl Slots {
     fn new(block: Block, layout: Layout) -> Result<Self, LayoutError> {
         block.check(layout)?;
-        Ok(Self {
-            first: NonNull::from(block.word(SLOTS)),
-            mask: layout.slots - 1,
-            stride_words: layout.stride / 8,
-        })
+        Ok(Self { first: block.at(SLOTS), mask: layout.slots - 1, stride_words: layout.stride / 8 })
     }
 
     /// The slot of message `sequence`.
