@@ -20,7 +20,7 @@
 //! ACPI tables are laid out with `zerocopy` here rather than with the `acpi` crate, and the tree is re-emitted before
 //! the `fdt` crate sees it: docs/decisions/0003-facts.md says why.
 #![cfg_attr(not(test), no_std)]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(test), forbid(unsafe_code))]
 
 extern crate alloc;
 

@@ -14,4 +14,5 @@ mod acpi;
 mod cores;
 mod fdt;
 mod fuzz;
+mod oracle;
 mod support;
