@@ -10,18 +10,23 @@ use skerry_skb::{IoApic, PciHost};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// Tables at their physical addresses, in memory aligned for any of the crate's structures.
+/// A table: physical address, bytes, and a copy aligned for any of the crate's structures.
+type Piece = (u64, usize, Box<[u64]>);
+
+/// Zeros behind each table: the crate reads an RSDP of revision 1 as if it had the length of revision 2.
+const BEHIND: usize = 16;
+
 #[derive(Clone)]
-struct Bench(Arc<Vec<(u64, usize, Box<[u64]>)>>);
+struct Bench(Arc<Vec<Piece>>);
 
 impl Bench {
     fn new(memory: &Memory) -> Self {
         let piece = |(at, bytes): &(u64, Vec<u8>)| {
-            let mut words = vec![0u64; bytes.len().div_ceil(8)];
+            let mut words = vec![0u64; (bytes.len() + BEHIND).div_ceil(8)];
             for (n, byte) in bytes.iter().enumerate() {
                 words[n / 8] |= u64::from(*byte) << (n % 8 * 8);
             }
-            (*at, bytes.len(), words.into_boxed_slice())
+            (*at, bytes.len() + BEHIND, words.into_boxed_slice())
         };
         Self(Arc::new(memory.0.iter().map(piece).collect()))
     }
@@ -30,7 +35,7 @@ impl Bench {
 #[expect(unsafe_code, reason = "the crate's interface: it turns physical addresses into references")]
 impl AcpiHandler for Bench {
     unsafe fn map_physical_region<T>(&self, address: usize, size: usize) -> PhysicalMapping<Self, T> {
-        let inside = |piece: &&(u64, usize, Box<[u64]>)| {
+        let inside = |piece: &&Piece| {
             (address as u64).checked_sub(piece.0).is_some_and(|offset| offset as usize + size <= piece.1)
         };
         let (at, _, words) = self.0.iter().find(inside).expect("the dump holds what the tables point to");
