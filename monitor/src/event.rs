@@ -184,6 +184,13 @@ pub enum Action {
         /// Which.
         core: CoreId,
     },
+    /// The first monitor at the other end of a link wants the other half of a benchmark to be run here.
+    RunProgram {
+        /// Which link.
+        link: u16,
+        /// The domain channels of the window to run it over.
+        channels: [u16; 2],
+    },
     /// Turn the island off.
     PowerOff,
 }

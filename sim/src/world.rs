@@ -426,6 +426,9 @@ impl World {
             Action::Announce(Announce::System { cores, islands }) => {
                 self.islands[island].system = Some((cores, islands));
             }
+            Action::RunProgram { link, .. } => {
+                return Err(format!("{core} runs a program for link {link}, though nobody asked"));
+            }
             Action::PowerOff => return Err(format!("{core} turns its island off, though nobody asked")),
             Action::Announce(Announce::Island { .. }) | Action::Log { .. } | Action::LogLevel { .. } => {}
         }

@@ -3,6 +3,7 @@
 
 use crate::vspace::Mapping;
 use core::ptr::{NonNull, copy_nonoverlapping, write_bytes};
+use core::sync::atomic::AtomicU64;
 use skerry_urpc::{Block, LayoutError};
 
 impl Mapping {
@@ -86,6 +87,23 @@ impl Mapping {
         // SAFETY: the range is mapped, and stays so: `self` is consumed, so that `unmap` cannot be called. The caller
         // vouches that nobody writes.
         unsafe { core::slice::from_raw_parts(at, len) }
+    }
+
+    /// The word at `offset`, for good: the mapping must not be undone after. For memory that others write too.
+    pub fn word(&self, offset: u64) -> &'static AtomicU64 {
+        assert!(offset.is_multiple_of(8), "word at {offset:#x}");
+        let at = self.at(offset, 8).cast();
+        // SAFETY: `at` checked that the bytes are mapped, they are aligned, and nothing else in this domain refers to
+        // them but as in `block`.
+        unsafe { AtomicU64::from_ptr(at) }
+    }
+
+    /// The line of eight words at `offset`, as [`word`](Self::word).
+    pub fn line(&self, offset: u64) -> &'static [AtomicU64; 8] {
+        assert!(offset.is_multiple_of(8), "line at {offset:#x}");
+        let at: *const [AtomicU64; 8] = self.at(offset, 64).cast();
+        // SAFETY: as in `word`.
+        unsafe { &*at }
     }
 
     /// The block of a channel that takes up `len` bytes at `offset`, for good: the mapping must not be undone after.

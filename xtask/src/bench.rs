@@ -1,6 +1,9 @@
 //! `cargo xtask bench`: collects the figures that benchmarks print, one `name value unit` a line.
 
+mod guest;
+
 use crate::build;
+use crate::setup;
 use crate::shell::{Result, capture, cargo, progress, root};
 use skerry_images::Error;
 use skerry_images::elf::text_bytes;
@@ -9,19 +12,60 @@ use std::process::ExitCode;
 /// Packages with benchmarks that run on the host (`cargo bench`).
 const NATIVE: &[&str] = &["skerry-urpc"];
 
-/// Measures what has a name that starts with `name`, or everything.
-pub fn bench(name: Option<&str>) -> Result<ExitCode> {
-    let wanted = |figure: &str| name.is_none_or(|name| figure.starts_with(name));
-    let mut printed = 0;
-    let mut print = |line: &str| {
-        println!("{line}");
-        printed += 1;
-    };
-    for line in sizes()? {
-        if wanted(&line) {
-            print(&line);
+/// What was measured so far: prints each figure that was asked for at once.
+struct Figures<'a> {
+    name: Option<&'a str>,
+    printed: usize,
+    failed: usize,
+}
+
+impl Figures<'_> {
+    /// Whether a figure was asked for, or one whose name goes on after this.
+    fn wants(&self, figure: &str) -> bool {
+        self.name.is_none_or(|name| figure.starts_with(name) || name.starts_with(figure))
+    }
+
+    /// Prints a figure if it was asked for.
+    fn add(&mut self, line: &str) {
+        if self.name.is_none_or(|name| line.starts_with(name)) {
+            println!("{line}");
+            self.printed += 1;
         }
     }
+
+    /// Says what could not be measured, and goes on.
+    fn take(&mut self, what: &str, result: Result<()>) {
+        if let Err(cause) = result {
+            progress(format!("{what}: {cause}"));
+            self.failed += 1;
+        }
+    }
+}
+
+/// Measures what has a name that starts with `name`, or everything.
+pub fn bench(name: Option<&str>) -> Result<ExitCode> {
+    let mut figures = Figures { name, printed: 0, failed: 0 };
+    if figures.wants("urpc.native") {
+        let result = native(&mut figures);
+        figures.take("urpc.native", result);
+    }
+    let guests = guest::wanted(&figures);
+    if guests || figures.wants("size.text") {
+        setup::rust()?;
+        let images = build::build(&[])?;
+        let result = sizes(&mut figures);
+        figures.take("size.text", result);
+        if guests {
+            guest::measure(&images, &mut figures)?;
+        }
+    }
+    if figures.printed == 0 {
+        progress("no figure has such a name");
+    }
+    Ok(if figures.printed == 0 || figures.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn native(figures: &mut Figures) -> Result<()> {
     for package in NATIVE {
         if !root().join(package.trim_start_matches("skerry-")).join("benches").is_dir() {
             progress(format!("{package} has no benchmarks yet"));
@@ -29,13 +73,9 @@ pub fn bench(name: Option<&str>) -> Result<ExitCode> {
         }
         progress(format!("running the benchmarks of {package}"));
         let output = capture(cargo().args(["bench", "--quiet", "--package", package]))?;
-        output.lines().filter(|line| is_figure(line) && wanted(line)).for_each(&mut print);
+        output.lines().filter(|line| is_figure(line)).for_each(|line| figures.add(line));
     }
-    if printed == 0 {
-        progress("no figure has such a name");
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// `name value unit`.
@@ -45,14 +85,12 @@ fn is_figure(line: &str) -> bool {
 }
 
 /// Bytes of the CPU drivers' `.text`, boot glue included.
-fn sizes() -> Result<Vec<String>> {
-    build::build(&[])?;
-    let mut lines = Vec::new();
+fn sizes(figures: &mut Figures) -> Result<()> {
     for (isa, path) in build::cpu_drivers() {
         let file = std::fs::read(&path).map_err(Error::file(&path))?;
-        lines.push(format!("size.text.{isa} {} bytes", text_bytes(&file)?));
+        figures.add(&format!("size.text.{isa} {} bytes", text_bytes(&file)?));
     }
-    Ok(lines)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -64,5 +102,14 @@ mod tests {
         assert!(is_figure("urpc.native.rtt_ratio 1.04 ratio"));
         assert!(!is_figure("running 3 tests"));
         assert!(!is_figure("urpc.native.rtt_ratio fast ratio"));
+    }
+
+    #[test]
+    fn a_name_asks_for_all_that_it_begins() {
+        let figures = |name| Figures { name, printed: 0, failed: 0 };
+        assert!(figures(None).wants("boot"));
+        assert!(figures(Some("urpc")).wants("urpc.xisa"));
+        assert!(figures(Some("urpc.xisa.rtt_ns")).wants("urpc.xisa"));
+        assert!(!figures(Some("urpc.xisa")).wants("urpc.native"));
     }
 }

@@ -5,6 +5,8 @@
 
 extern crate alloc;
 
+mod across;
+
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use skerry_abi::{CPtr, Op, PAGE_SIZE};
@@ -44,6 +46,16 @@ fn main(mut domain: Domain) {
         if let Some(ticks) = message(&mut domain) {
             out.figure("urpc.msg", ticks);
         }
+    }
+    if name == "urpc.xisa" {
+        let Some(times) = across::measure(&mut domain) else {
+            return out.send(&Done { refusal: Refusal::TimedOut as u16, ..Done::default() });
+        };
+        known = true;
+        times.lines().iter().for_each(|line| out.line(line));
+    }
+    if name == "urpc.xisa.peer" {
+        known = across::serve(&mut domain).is_some();
     }
     if all || name == "upcall" {
         // Does not come back: the upcall says the last word.

@@ -76,7 +76,11 @@ pub const COMMANDS: &[Help] = &[
     ),
     help("stream", "FROM TO [COUNT]", "sends checked messages from one monitor to another"),
     help("log", "LEVEL", "sets what is logged: off, error, warn, info, debug or trace"),
-    help("bench", "NAME", "runs a benchmark: syscall.null, urpc.msg, upcall, or all"),
+    help(
+        "bench",
+        "NAME",
+        "runs a benchmark: syscall.null, urpc.msg, monitor.ping, urpc.xisa, upcall, or all (the first two and upcall)",
+    ),
     help("help", "[COMMAND]", "explains the commands, or one of them"),
     help("exit", "", "turns every island off"),
 ];

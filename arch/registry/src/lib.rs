@@ -18,7 +18,7 @@
 //! Adding an ISA adds one folder beside this one and one block here.
 #![no_std]
 
-#[cfg(target_arch = "x86_64")]
-pub use skerry_arch_x86_64::{user, user_start};
 #[cfg(all(target_arch = "aarch64", not(target_abi = "softfloat")))]
 pub use skerry_arch_aarch64::{user, user_start};
+#[cfg(target_arch = "x86_64")]
+pub use skerry_arch_x86_64::{user, user_start};

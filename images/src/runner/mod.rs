@@ -37,6 +37,9 @@ pub struct Options {
     pub kvm: bool,
     /// Wait for a debugger on TCP port 1234 + island.
     pub gdb: bool,
+    /// Have QEMU count instructions: one tick of the guest's clock an instruction, all cores of an island on one thread,
+    /// idle time skipped. For measuring; a second of an island is then no second of anything else.
+    pub icount: bool,
     /// Islands that are in the fleet but not started.
     pub absent: Vec<usize>,
     /// Words to add to every island's command line.
@@ -54,6 +57,7 @@ impl Options {
             show: false,
             kvm: false,
             gdb: false,
+            icount: false,
             absent: Vec::new(),
             append: String::new(),
             qemu_args: Vec::new(),

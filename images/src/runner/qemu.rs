@@ -95,12 +95,23 @@ fn links(fleet: &Fleet, index: usize) -> impl Iterator<Item = (usize, usize)> {
 
 fn machine(island: &Island, options: &Options) -> Vec<String> {
     let native = std::env::consts::ARCH == island.board.isa();
-    let (accel, cpu) = if options.kvm && native { ("kvm", "host") } else { ("tcg,thread=multi", "max") };
+    let (accel, cpu) = match island.board {
+        // QEMU's x2APIC reads the clock in a place where it cannot count instructions ("Bad icount read").
+        Board::Q35 if options.icount => ("tcg,thread=single", "max,-x2apic"),
+        Board::Virt { .. } if options.icount => ("tcg,thread=single", "max"),
+        _ if options.kvm && native => ("kvm", "host"),
+        _ => ("tcg,thread=multi", "max"),
+    };
     let machine = match island.board {
         Board::Q35 => "q35".to_string(),
         Board::Virt { gic } => format!("virt,gic-version={gic}"),
     };
-    ["-M", &machine, "-accel", accel, "-cpu", cpu, "-smp", &island.cores.to_string()].map(String::from).into()
+    let cores = island.cores.to_string();
+    let mut args = vec!["-M", &machine, "-accel", accel, "-cpu", cpu, "-smp", &cores];
+    if options.icount {
+        args.extend(["-icount", "shift=0,sleep=off"]);
+    }
+    args.into_iter().map(String::from).collect()
 }
 
 /// Memory and, if there are several, NUMA nodes: cores and memory split evenly, every distance 20.

@@ -13,6 +13,7 @@
 //! | [`status`] | tables of cores, islands and memory |
 //! | [`log`] | lines of text to the island's first monitor |
 //! | [`leader`] | which island offers the shell; what is announced |
+//! | [`program`] | a benchmark's other half, on the island at the other end of a link |
 //! | [`power`] | turning everything off |
 
 pub mod bind;
@@ -24,6 +25,7 @@ pub mod log;
 pub mod membership;
 pub mod ping;
 pub mod power;
+pub mod program;
 pub mod start;
 pub mod status;
 pub mod stream;
@@ -70,6 +72,7 @@ impl Monitor {
             LogDropped => on_log_dropped(chan);
             SetLogLevel => on_set_log_level();
             PowerOff => on_power_off();
+            ProgramStart => on_program_start(chan, header);
         }
     }
 

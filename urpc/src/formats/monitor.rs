@@ -254,6 +254,12 @@ bodies! {
     /// Turns the receiver's island off.
     PowerOff = 0x0160 {
     }
+    /// Asks the first monitor at the other end of a link to run the other half of a benchmark, over two domain channels
+    /// of the window that the asker has taken and cleared.
+    ProgramStart = 0x0170 {
+        /// Their numbers.
+        channels: [u16; 2],
+    }
 }
 
 /// The check words of message `seq` of a stream: an invertible mix (the finaliser of SplitMix64), so that swapped or

@@ -1,6 +1,7 @@
 //! What the monitor sends through, and the island's output.
 
 use super::link::LinkPort;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use skerry_abi::CoreId;
@@ -21,7 +22,9 @@ pub enum Port {
     /// A channel in shared memory.
     Chan(UserChan),
     /// A link to another island.
-    Link(LinkPort),
+    Link(Box<LinkPort>),
+    /// The pump itself, as a client: what the monitor answers it.
+    Own(VecDeque<Message>),
 }
 
 /// All ports.
@@ -137,6 +140,10 @@ impl Sink for Io {
                 Ok(())
             }
             Some(Port::Link(port)) => port.send(message),
+            Some(Port::Own(queue)) => {
+                queue.push_back(*message);
+                Ok(())
+            }
             _ => Err(SendError::Closed),
         }
     }

@@ -1,14 +1,15 @@
 //! Links to other islands: windows of shared memory, looked at once in a bounded period.
 
 use super::io::{Io, Port};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
-use skerry_abi::Epoch;
 use skerry_abi::domain::Purpose;
+use skerry_abi::{Epoch, IslandId};
 use skerry_monitor::{Chan, Config, Event};
 use skerry_skb::CommandLine;
 use skerry_urpc::greeting::Identity;
-use skerry_urpc::window::{Link, LinkConfig, Side, State, Window};
+use skerry_urpc::window::{Channels, Link, LinkConfig, Side, State, Window};
 use skerry_urpc::{Message, SendError, Transport};
 use skerry_user::logging::{error, warn};
 use skerry_user::vspace::RW;
@@ -31,6 +32,9 @@ pub enum Links {
 /// One link.
 pub struct LinkPort {
     link: Link,
+    window: Window,
+    /// Which domain channels may be used.
+    pub channels: Channels,
     up: bool,
     next: u64,
 }
@@ -73,14 +77,46 @@ pub fn open(domain: &mut Domain, io: &mut Io, config: &Config, line: &CommandLin
     for (number, peer, window) in windows {
         let identity = Identity { core: config.core, epoch, features: 0 };
         match Link::new(&window, LinkConfig { identity, peer, bound }, clock::ticks()) {
-            Ok(link) => io.put(Chan(number), Port::Link(LinkPort { link, up: false, next: 0 })),
+            Ok(link) => {
+                let channels = Channels::new(window.side(), window.channels());
+                let port = LinkPort { link, window, channels, up: false, next: 0 };
+                io.put(Chan(number), Port::Link(Box::new(port)));
+            }
             Err(why) => error!("link to island {peer}: {why}"),
         }
     }
     epoch
 }
 
+impl LinkPort {
+    /// The island at the other end.
+    pub const fn peer(&self) -> IslandId {
+        self.link.peer()
+    }
+
+    /// The window.
+    pub const fn window(&self) -> &Window {
+        &self.window
+    }
+}
+
 impl Io {
+    /// The first link that is up, and its number.
+    pub fn link_up(&mut self) -> Option<(u16, &mut LinkPort)> {
+        self.ports.iter_mut().enumerate().find_map(|(n, port)| match port {
+            Port::Link(link) if link.up => Some((n as u16, &mut **link)),
+            _ => None,
+        })
+    }
+
+    /// A link.
+    pub fn link(&mut self, number: u16) -> Option<&mut LinkPort> {
+        match self.ports.get_mut(usize::from(number)) {
+            Some(Port::Link(link)) => Some(link),
+            _ => None,
+        }
+    }
+
     /// Where the links stand.
     pub fn links_state(&self) -> Links {
         self.ports.iter().fold(Links::None, |state, port| match port {
@@ -105,15 +141,18 @@ impl Io {
             match state {
                 State::Up(agreed) => {
                     port.up = true;
+                    port.channels.peer_up(agreed.epoch);
                     events.push(Event::LinkUp { link, epoch: agreed.epoch });
                 }
                 State::Lost(why) if port.up => {
                     port.up = false;
+                    port.channels.peer_down();
                     events.push(Event::LinkLost { link, why: format!("{why}") });
                 }
                 State::Lost(why) => warn!("link to island {}: {why}", port.link.peer()),
                 State::Refused { up_to } => {
                     if core::mem::take(&mut port.up) {
+                        port.channels.peer_down();
                         events.push(Event::LinkLost { link, why: format!("refuses our epoch {up_to}") });
                     }
                     events.push(Event::EpochRefused { epoch: up_to });
@@ -129,6 +168,7 @@ impl Io {
         for port in &mut self.ports {
             if let Port::Link(port) = port {
                 port.up = false;
+                port.channels.peer_down();
                 if let Err(refused) = port.link.rejoin(epoch, now) {
                     warn!("link to island {}: epoch {epoch}, needs {}", port.link.peer(), refused.at_least);
                 }

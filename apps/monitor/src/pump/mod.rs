@@ -1,8 +1,10 @@
 //! The pump: looks at everything a bounded number of times, then arms the wake requests and blocks.
 
+mod across;
 mod bind;
 mod io;
 mod link;
+mod meter;
 mod program;
 mod start;
 
@@ -44,6 +46,9 @@ pub struct Pump {
     frames: BTreeMap<u64, CPtr>,
     starter: start::Starter,
     program: Option<program::Program>,
+    meter: Option<meter::Meter>,
+    /// The channel by which the pump is a client of the monitor.
+    own: Option<Chan>,
     shell: Option<Chan>,
     sleep: u64,
 }
@@ -78,7 +83,19 @@ impl Pump {
         }
         log::queue(true);
         let sleep = clock::span(LINK_SLEEP_MIN);
-        Self { domain, monitor, io, names, frames: BTreeMap::new(), starter, program: None, shell, sleep }
+        Self {
+            domain,
+            monitor,
+            io,
+            names,
+            frames: BTreeMap::new(),
+            starter,
+            program: None,
+            meter: None,
+            own: None,
+            shell,
+            sleep,
+        }
     }
 
     /// Runs for ever.
@@ -135,6 +152,7 @@ impl Pump {
 
     /// Looks at everything once. Answers whether there was news.
     fn round(&mut self, now: u64) -> bool {
+        let mut now = now;
         let mut news = false;
         for index in 0..self.io.ports.len() {
             let chan = Chan(index as u16);
@@ -142,18 +160,20 @@ impl Pump {
                 match self.io.recv(chan) {
                     Ok(Some(message)) => {
                         news = true;
-                        self.take(chan, &message);
+                        self.take(chan, &message, now);
+                        now = self.lap(message.kind, now);
                     }
                     Ok(None) => break,
                     Err(error) => {
                         self.io.put(chan, Port::None);
                         self.handle(Event::ChannelClosed { chan, why: alloc::format!("{error}") });
+                        now = clock::ticks();
                         break;
                     }
                 }
             }
         }
-        news |= self.poll_program();
+        news |= self.poll_program() | self.poll_meter();
         for event in self.io.poll_links(now) {
             news = true;
             self.handle(event);
@@ -162,6 +182,7 @@ impl Pump {
             news = true;
             self.perform(action);
         }
+        let now = clock::ticks();
         if self.monitor.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle(Event::Tick);
         }
@@ -173,13 +194,22 @@ impl Pump {
         news
     }
 
-    fn take(&mut self, chan: Chan, message: &Message) {
+    /// The end of a message's handling, which is the beginning of the next poll.
+    fn lap(&mut self, kind: u16, since: u64) -> u64 {
+        let now = clock::ticks();
+        if let Some(meter) = &mut self.meter {
+            meter.add(kind, now.saturating_sub(since));
+        }
+        now
+    }
+
+    fn take(&mut self, chan: Chan, message: &Message, now: u64) {
         if Some(chan) == self.shell
             && let Some(query) = message.body::<BenchQuery>()
         {
             return self.bench(&query, message.header().request);
         }
-        self.monitor.message(clock::ticks(), chan, message, &mut self.io);
+        self.monitor.message(now, chan, message, &mut self.io);
     }
 
     /// Does what the monitor wants done.
@@ -218,6 +248,7 @@ impl Pump {
             Action::Shell { offer } => {
                 self.io.say_to_console(&Offer { on: offer.into(), ..Offer::default() });
             }
+            Action::RunProgram { link, channels } => self.run_peer(link, channels),
             Action::CoreSilent { .. } | Action::PowerOff => {
                 self.io.leave();
                 self.io.flush_output();

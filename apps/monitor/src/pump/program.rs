@@ -2,8 +2,8 @@
 
 use super::Pump;
 use alloc::format;
-use skerry_abi::Rights;
-use skerry_abi::domain::slot;
+use skerry_abi::domain::{Purpose, slot};
+use skerry_abi::{CPtr, Rights};
 use skerry_urpc::Transport;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::shell::{BenchQuery, Done, TextLine};
@@ -22,8 +22,17 @@ const DEAD: u64 = 3;
 pub struct Program {
     chan: UserChan,
     running: Running,
-    request: u16,
+    /// The shell's; `None` if another island asked.
+    request: Option<u16>,
     lines: u32,
+}
+
+/// A capability for a program, and how it is listed.
+pub struct Given {
+    pub purpose: Purpose,
+    pub cap: CPtr,
+    /// Base, length and detail.
+    pub what: (u64, u64, u64),
 }
 
 impl Pump {
@@ -31,30 +40,50 @@ impl Pump {
     pub(super) fn bench(&mut self, query: &BenchQuery, request: u16) {
         let len = query.name.iter().position(|byte| *byte == 0).unwrap_or(query.name.len());
         let name = core::str::from_utf8(&query.name[..len]).unwrap_or("?");
-        if self.program.is_some() {
+        if self.program.is_some() || self.meter.is_some() {
             return self.answer_done(request, Refusal::Busy as u16, 0);
         }
-        match self.spawn(name) {
-            Ok((chan, running)) => self.program = Some(Program { chan, running, request, lines: 0 }),
-            Err(why) => {
+        let started = match name {
+            "monitor.ping" => self.start_meter(request),
+            "urpc.xisa" => self.bench_across(request),
+            _ => self.spawn(name, &[], Some(request)).map_err(|why| {
                 error!("bench: {why}");
-                self.answer_done(request, Refusal::Busy as u16, 0);
-            }
+                Refusal::Busy
+            }),
+        };
+        if let Err(refusal) = started {
+            self.answer_done(request, refusal as u16, 0);
         }
     }
 
-    fn spawn(&mut self, name: &str) -> Result<(UserChan, Running), SpawnError> {
+    /// Whether a program runs.
+    pub(super) const fn has_program(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// Starts the benchmarks' program with what `give` lists.
+    pub(super) fn spawn(
+        &mut self,
+        name: &str,
+        give: &[Given],
+        request: Option<u16>,
+    ) -> Result<(), SpawnError> {
         let missing = SpawnError::Refused("no bench in the bundle", skerry_abi::Error::EmptySlot);
         let file = self.starter.bench.ok_or(missing)?;
         let domain = &mut self.domain;
         let mut child = Child::load(domain, "bench", file, &format!("name={name}"))?;
         child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
         child.give_ram(domain, RAM)?;
+        for given in give {
+            child.give(given.purpose, given.cap, given.what, Rights::all())?;
+        }
         let own = domain.mem.endpoint(SELF, CHANNEL_EVENT);
         let wake = own.map_err(|error| SpawnError::Refused("own endpoint", error))?;
         child.on_death(wake);
         let chan = child.connect_parent(domain, Peer::Monitor, wake)?;
-        Ok((chan, child.start(domain)?))
+        let running = child.start(domain)?;
+        self.program = Some(Program { chan, running, request, lines: 0 });
+        Ok(())
     }
 
     pub(super) fn arm_program(&mut self, on: bool) {
@@ -72,11 +101,11 @@ impl Pump {
             Ok(Some(message)) => {
                 if let Some(line) = message.body::<TextLine>() {
                     program.lines += u32::from(line.more == 0);
-                    self.answer(request, &line);
+                    self.answer_some(request, &line);
                 } else if let Some(done) = message.body::<Done>() {
                     let lines = program.lines;
                     self.program = None;
-                    self.answer_done(request, done.refusal, lines);
+                    self.end_program(request, done.refusal, lines);
                 }
                 true
             }
@@ -85,13 +114,35 @@ impl Pump {
             Ok(None) | Err(_) => {
                 let lines = program.lines;
                 self.program = None;
-                self.answer_done(request, Refusal::Aborted as u16, lines);
+                self.end_program(request, Refusal::Aborted as u16, lines);
                 true
             }
         }
     }
 
-    fn answer<B: Body>(&mut self, request: u16, body: &B) {
+    fn answer_some<B: Body>(&mut self, request: Option<u16>, body: &B) {
+        if let Some(request) = request {
+            self.answer(request, body);
+        }
+    }
+
+    fn end_program(&mut self, request: Option<u16>, refusal: u16, lines: u32) {
+        self.answer_some(request, &Done { refusal, lines, ..Done::default() });
+    }
+
+    /// Answers with a line of text.
+    pub(super) fn say(&mut self, request: u16, text: &str) {
+        let pieces = text.as_bytes().chunks(TextLine::default().text.len());
+        let last = pieces.len();
+        for (n, part) in pieces.enumerate() {
+            let mut line =
+                TextLine { len: part.len() as u8, more: (n + 1 < last).into(), ..TextLine::default() };
+            line.text[..part.len()].copy_from_slice(part);
+            self.answer(request, &line);
+        }
+    }
+
+    pub(super) fn answer<B: Body>(&mut self, request: u16, body: &B) {
         let header = Header { request, ..Header::default() };
         if let Some(shell) = self.shell {
             // The shell reads on while it waits; what does not fit is figures it will miss.
@@ -99,7 +150,7 @@ impl Pump {
         }
     }
 
-    fn answer_done(&mut self, request: u16, refusal: u16, lines: u32) {
+    pub(super) fn answer_done(&mut self, request: u16, refusal: u16, lines: u32) {
         self.answer(request, &Done { refusal, lines, ..Done::default() });
     }
 }
