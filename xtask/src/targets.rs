@@ -46,7 +46,7 @@ pub const TARGETS: [Target; 4] = [
     Target {
         isa: "x86_64",
         triple: "x86_64-unknown-none",
-        flags: &["-Crelocation-model=static", "-Ccode-model=kernel", "-Copt-level=s"],
+        flags: &["-Crelocation-model=static", "-Ccode-model=kernel"],
         packages: &[board("board-qemu-q35", "qemu-q35")],
     },
     Target {

@@ -1,7 +1,7 @@
 //! The early console: a PL011 (Arm DDI 0183), which every board of this ISA so far has. Polled, output only; input
 //! belongs to the console domain.
 
-use core::fmt;
+use skerry_hal::Print;
 use skerry_hal::addr::DEVICES;
 use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite};
@@ -37,6 +37,7 @@ impl Console {
     }
 
     /// Writes, waiting for room.
+    #[inline(never)]
     pub fn write(&self, bytes: &[u8]) {
         let port = registers();
         for &byte in bytes {
@@ -48,10 +49,9 @@ impl Console {
     }
 }
 
-impl fmt::Write for Console {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.write(text.as_bytes());
-        Ok(())
+impl Print for Console {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.write(bytes);
     }
 }
 

@@ -42,12 +42,13 @@ impl Distributor {
 
     /// Turns all device lines off, and puts them in group 1 and at the one priority.
     pub fn reset_lines(&self) {
-        for word in 1..=self.typer.read(TYPER::ITLinesNumber) as usize {
-            self.clear_enable[word].set(!0);
-            self.group[word].set(!0);
-            for line in word * 32..(word * 32 + 32).min(1020) {
-                self.priority[line].set(PRIORITY);
-            }
+        let last = self.typer.read(TYPER::ITLinesNumber) as usize;
+        for (clear, group) in self.clear_enable.iter().zip(&self.group).take(last + 1).skip(1) {
+            clear.set(!0);
+            group.set(!0);
+        }
+        for priority in self.priority.iter().take((last * 32 + 32).min(1020)).skip(32) {
+            priority.set(PRIORITY);
         }
     }
 
@@ -56,7 +57,7 @@ impl Distributor {
         self.clear_enable[0].set(!0);
         self.group[0].set(!0);
         for &line in on {
-            self.priority[line as usize].set(PRIORITY);
+            self.priority[line as usize % 32].set(PRIORITY);
             self.set_enable[0].set(1 << line);
         }
     }

@@ -44,6 +44,16 @@ pub enum GicError {
     NoRedistributor,
 }
 
+impl GicError {
+    /// One line for people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Space(error) => error.text(),
+            Self::NoRedistributor => "no redistributor is this core's",
+        }
+    }
+}
+
 impl From<SpaceError> for GicError {
     fn from(error: SpaceError) -> Self {
         Self::Space(error)

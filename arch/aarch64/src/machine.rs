@@ -11,7 +11,7 @@ use aarch64_cpu::registers::{MPIDR_EL1, Readable};
 use core::ptr::NonNull;
 use skerry_hal::addr::PHYSMAP;
 use skerry_hal::machine::Interrupt;
-use skerry_hal::{HwId, Isa, Machine, PhysAddr, StartError, VirtAddr};
+use skerry_hal::{HwId, Isa, Machine, PhysAddr, StartError};
 
 /// Affinity fields of `MPIDR_EL1`.
 const AFFINITY: u64 = 0xff_00ff_ffff;
@@ -49,8 +49,11 @@ unsafe impl Machine for Arm {
     type Context = Context;
     type Pages = Pages;
 
+    #[inline]
     fn phys(&self, pa: PhysAddr) -> NonNull<u8> {
-        NonNull::new((PHYSMAP | pa.0) as *mut u8).unwrap_or(NonNull::dangling())
+        let at = (PHYSMAP | pa.0) as *mut u8;
+        // SAFETY: an address in the upper half is not null.
+        unsafe { NonNull::new_unchecked(at) }
     }
 
     fn hw_id(&self) -> HwId {
@@ -94,10 +97,6 @@ unsafe impl Machine for Arm {
 
     fn switch_space(&mut self, root: PhysAddr) {
         mmu::set_user_root(root);
-    }
-
-    fn flush_page(&mut self, va: VirtAddr) {
-        mmu::flush_page(va);
     }
 
     fn flush_all(&mut self) {

@@ -29,6 +29,18 @@ pub enum SpaceError {
     WriteExecute,
 }
 
+impl SpaceError {
+    /// One line for people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoRoom => "the slice has no room for another page table",
+            Self::Misaligned => "a range that is not page-aligned, or wraps",
+            Self::InUse => "two ranges map the same address",
+            Self::WriteExecute => "a range that is writable and executable",
+        }
+    }
+}
+
 /// Where the parts of the CPU driver's image lie, in bytes from the start of the slice. All page-aligned.
 #[derive(Clone, Copy, Debug)]
 pub struct Image {
@@ -126,7 +138,9 @@ impl<'a> Tables<'a> {
                 None => return,
             }
         }
-        self.pool[table].0[index(va, 0)] = 0;
+        if let Some(table) = self.pool.get_mut(table) {
+            table.0[index(va, 0)] = 0;
+        }
     }
 
     fn map_physical(&mut self, start: u64, end: u64) -> Result<(), SpaceError> {
@@ -139,18 +153,17 @@ impl<'a> Tables<'a> {
         let mut table = 0;
         for level in (0..=ROOT_LEVEL).rev() {
             let size = span(level);
-            let entry = self.pool[table].0[index(va, level)];
+            let entry = &mut self.pool.get_mut(table).ok_or(SpaceError::NoRoom)?.0[index(va, level)];
             let fits = level < ROOT_LEVEL && (va | pa) & (size - 1) == 0 && len >= size;
-            match Pages::decode(entry, level) {
+            match Pages::decode(*entry, level) {
                 Pte::Empty if fits => {
-                    self.pool[table].0[index(va, level)] = Pages::page(PhysAddr(pa), flags, level);
+                    *entry = Pages::page(PhysAddr(pa), flags, level);
                     return Ok(size);
                 }
                 Pte::Empty => {
-                    let next = self.add()?;
-                    let at = PhysAddr(self.base.0 + next as u64 * PAGE_SIZE);
-                    self.pool[table].0[index(va, level)] = Pages::table(at);
-                    table = next;
+                    // The next one is the first that is not in use.
+                    *entry = Pages::table(PhysAddr(self.base.0 + self.used as u64 * PAGE_SIZE));
+                    table = self.add()?;
                 }
                 Pte::Table(_) => table = self.child(table, va, level).ok_or(SpaceError::InUse)?,
                 Pte::Page(at, old) => {
@@ -164,7 +177,7 @@ impl<'a> Tables<'a> {
     }
 
     fn child(&self, table: usize, va: u64, level: u8) -> Option<usize> {
-        match Pages::decode(self.pool[table].0[index(va, level)], level) {
+        match Pages::decode(self.pool.get(table)?.0[index(va, level)], level) {
             Pte::Table(at) => Some(((at.0 - self.base.0) / PAGE_SIZE) as usize),
             _ => None,
         }

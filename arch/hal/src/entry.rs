@@ -32,6 +32,21 @@ pub enum FaultKind {
     Other,
 }
 
+impl FaultKind {
+    /// In a word, for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::Execute => "Execute",
+            Self::Instruction => "Instruction",
+            Self::Arithmetic => "Arithmetic",
+            Self::Debug => "Debug",
+            Self::Other => "Other",
+        }
+    }
+}
+
 /// A user program's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {

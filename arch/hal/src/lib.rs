@@ -11,6 +11,7 @@
 //! | [`paging`] | [`PageFormat`]: how a page-table entry is spelt, as pure functions; one shape (512 entries, 4 levels) for both ISAs |
 //! | [`context`] | [`UserContext`]: a user program's registers, as the CPU driver needs to see them |
 //! | [`machine`] | [`Machine`]: everything else a core offers (clock, doorbell, address-space switch, interrupt lines, console) |
+//! | [`print`] | [`Print`]: what a CPU driver says on its console, without `core::fmt` |
 //! | [`entry`] | [`Handler`]: what the CPU driver offers to the trap stubs; [`Next`], how a kernel entry ends |
 //!
 //! An entry runs so: a stub in `arch/<isa>` saves the user registers in the running dispatcher's
@@ -28,6 +29,7 @@ pub mod entry;
 pub mod id;
 pub mod machine;
 pub mod paging;
+pub mod print;
 
 pub use addr::{PAGE_SIZE, PhysAddr, PhysRange, VirtAddr};
 pub use context::UserContext;
@@ -35,3 +37,4 @@ pub use entry::{Fault, FaultKind, Handler, Next};
 pub use id::{CoreId, Epoch, HwId, Isa, IslandId};
 pub use machine::{Machine, StartError};
 pub use paging::{MapFlags, PageFormat, Pte};
+pub use print::Print;

@@ -1,6 +1,6 @@
 //! Everything a core offers its CPU driver besides registers and page tables.
 
-use crate::{HwId, Isa, PageFormat, PhysAddr, UserContext, VirtAddr};
+use crate::{HwId, Isa, PageFormat, PhysAddr, UserContext};
 use core::ptr::NonNull;
 
 /// Why a core could not be started.
@@ -75,8 +75,6 @@ pub unsafe trait Machine: 'static {
     fn init_root(&mut self, root: PhysAddr);
     /// Makes a user address space the current one.
     fn switch_space(&mut self, root: PhysAddr);
-    /// Forgets this core's translation of one page of the current address space.
-    fn flush_page(&mut self, va: VirtAddr);
     /// Forgets all of this core's translations of user addresses.
     fn flush_all(&mut self);
     /// Makes page-table entries that were just written visible to the table walker. Removing or changing an entry needs

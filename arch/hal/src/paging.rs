@@ -47,6 +47,9 @@ pub const ENTRIES: usize = 512;
 /// Level of a root table.
 pub const ROOT_LEVEL: u8 = 3;
 
+/// The bits of an entry that are an address, at every level of either ISA.
+pub const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+
 /// Bytes that one entry of a level-`level` table spans.
 pub const fn span(level: u8) -> u64 {
     1 << (12 + 9 * level as u64)

@@ -3,7 +3,7 @@
 
 use crate::{Context, Pages};
 use skerry_hal::machine::Interrupt;
-use skerry_hal::{HwId, Isa, Machine, PAGE_SIZE, PhysAddr, StartError, VirtAddr};
+use skerry_hal::{HwId, Isa, Machine, PAGE_SIZE, PhysAddr, StartError};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ptr::NonNull;
@@ -84,8 +84,8 @@ pub struct Outside {
     pub ports: BTreeMap<u16, u32>,
     /// The active root table.
     pub space: PhysAddr,
-    /// Flushes of a page, and of everything.
-    pub flushes: (u64, u64),
+    /// How often all translations were forgotten.
+    pub flushes: u64,
     /// The floating-point registers.
     pub float: [u64; 2],
 }
@@ -174,11 +174,8 @@ unsafe impl Machine for HostMachine {
     fn switch_space(&mut self, root: PhysAddr) {
         self.with(|o| o.space = root);
     }
-    fn flush_page(&mut self, _va: VirtAddr) {
-        self.with(|o| o.flushes.0 += 1);
-    }
     fn flush_all(&mut self) {
-        self.with(|o| o.flushes.1 += 1);
+        self.with(|o| o.flushes += 1);
     }
     fn sync_instructions(&mut self, _pa: PhysAddr, _len: u64) {}
     fn save_float(&mut self, context: &mut Context) {

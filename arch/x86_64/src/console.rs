@@ -1,7 +1,7 @@
 //! The early console: a 16550 UART, polled (National Semiconductor PC16550D data sheet). For boot, panics and the
 //! log; a driver domain owns the device otherwise.
 
-use core::fmt;
+use skerry_hal::Print;
 use x86_64::instructions::port::Port;
 
 /// Bit 5 of the line status register: the transmit register is free.
@@ -29,6 +29,7 @@ impl Console {
     }
 
     /// Writes the bytes, a carriage return before each line feed.
+    #[inline(never)]
     pub fn write(self, bytes: &[u8]) {
         for &byte in bytes {
             if byte == b'\n' {
@@ -59,9 +60,8 @@ impl Console {
     }
 }
 
-impl fmt::Write for Console {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.write(text.as_bytes());
-        Ok(())
+impl Print for Console {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.write(bytes);
     }
 }

@@ -14,7 +14,7 @@ use skerry_abi::boot::{CoreBoot, RegionKind};
 use skerry_hal::addr::PHYSMAP;
 use skerry_hal::machine::Interrupt;
 use skerry_hal::paging::ENTRIES;
-use skerry_hal::{HwId, Isa, Machine, PhysAddr, PhysRange, StartError, VirtAddr};
+use skerry_hal::{HwId, Isa, Machine, PhysAddr, PhysRange, StartError};
 use x86_64::instructions::{port::Port, tlb};
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
@@ -208,10 +208,6 @@ unsafe impl Machine for X86 {
         let frame = PhysFrame::containing_address(x86_64::PhysAddr::new_truncate(root.0));
         // SAFETY: the trait's contract: a root that `init_root` prepared, so that the CPU driver stays mapped.
         unsafe { Cr3::write(frame, Cr3Flags::empty()) };
-    }
-
-    fn flush_page(&mut self, va: VirtAddr) {
-        tlb::flush(x86_64::VirtAddr::new_truncate(va.0));
     }
 
     fn flush_all(&mut self) {

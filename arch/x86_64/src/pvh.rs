@@ -78,6 +78,17 @@ pub enum Malformed {
     Modules,
 }
 
+impl Malformed {
+    /// One line for people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Start => "the loader left no start info",
+            Self::MemoryMap => "the start info has no memory map",
+            Self::Modules => "the start info has a module list that cannot be read",
+        }
+    }
+}
+
 impl<'a> StartInfo<'a> {
     /// Reads the start info at `at`.
     ///

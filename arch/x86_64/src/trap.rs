@@ -18,10 +18,9 @@
 use crate::{Context, tables};
 use core::arch::global_asm;
 use core::cell::Cell;
-use core::fmt::{self, Write};
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
-use skerry_hal::{Fault, FaultKind, Handler, Next, VirtAddr};
+use skerry_hal::{Fault, FaultKind, Handler, Next, Print, VirtAddr};
 use x86_64::registers::control::{Cr2, Cr3};
 use x86_64::registers::model_specific::{LStar, Msr, SFMask};
 use x86_64::registers::rflags::RFlags;
@@ -40,7 +39,7 @@ struct Block {
     fault: Cell<Option<extern "C" fn(u64, u64, u64) -> *mut Context>>,
     interrupt: Cell<Option<extern "C" fn() -> *mut Context>>,
     handler: Cell<*mut ()>,
-    fatal: Cell<fn(&dyn fmt::Display) -> !>,
+    fatal: Cell<fn(&Frame) -> !>,
 }
 
 // SAFETY: one core alone runs this copy of the image, and kernel entries are not interrupted.
@@ -60,7 +59,7 @@ static BLOCK: Block = Block {
 ///
 /// # Safety
 /// Called once, early, on the kernel stack.
-pub unsafe fn init(fatal: fn(&dyn fmt::Display) -> !) {
+pub unsafe fn init(fatal: fn(&Frame) -> !) {
     BLOCK.fatal.set(fatal);
     // SAFETY: the caller's promise is the same.
     unsafe { tables::init() };
@@ -168,9 +167,9 @@ unsafe extern "C" {
     fn skerry_enter(next: *mut Context) -> !;
 }
 
-/// What `skerry_fatal` has pushed.
+/// The registers when the CPU driver itself fails, as `skerry_fatal` has pushed them.
 #[repr(C)]
-struct Frame {
+pub struct Frame {
     /// r15 down to rax: the order of pushing, backwards.
     registers: [u64; 15],
     vector: u64,
@@ -182,20 +181,22 @@ struct Frame {
     ss: u64,
 }
 
-impl fmt::Display for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Frame {
+    /// Writes all of it.
+    pub fn print(&self, out: &mut impl Print) {
         const NAMES: [&str; 15] = [
-            "r15", "r14", "r13", "r12", "r11", "r10", "r9", "r8", "rbp", "rdi", "rsi", "rdx", "rcx", "rbx", "rax",
+            " r15 ", " r14 ", " r13 ", " r12 ", " r11 ", " r10 ", " r9  ", " r8  ", " rbp ", " rdi ", " rsi ", " rdx ",
+            " rcx ", " rbx ", " rax ",
         ];
         let (cr2, cr3) = (Cr2::read_raw(), Cr3::read().0.start_address().as_u64());
-        writeln!(f, "exception {} ({}), error {:#x}", self.vector, name(self.vector), self.error)?;
-        writeln!(f, " rip {:#018x}  cs {:#04x}  flags {:#08x}", self.rip, self.cs, self.rflags)?;
-        write!(f, " rsp {:#018x}  ss {:#04x}  cr2 {cr2:#018x}  cr3 {cr3:#x}", self.rsp, self.ss)?;
-        for (index, (name, value)) in NAMES.iter().zip(&self.registers).rev().enumerate() {
-            f.write_str(if index % 4 == 0 { "\n" } else { " " })?;
-            write!(f, " {name:3} {value:016x}")?;
+        out.text("exception ").decimal(self.vector).text(" (").text(name(self.vector));
+        out.text("), error ").hex(self.error).text("\n rip ").word(self.rip);
+        out.text("  cs ").hex(self.cs).text("  flags ").hex(self.rflags).text("\n rsp ").word(self.rsp);
+        out.text("  ss ").hex(self.ss).text("  cr2 ").word(cr2).text("  cr3 ").hex(cr3);
+        for (index, (name, &value)) in NAMES.iter().zip(&self.registers).rev().enumerate() {
+            out.text(if index % 4 == 0 { "\n" } else { " " }).text(name).word(value);
         }
-        f.write_char('\n')
+        out.text("\n");
     }
 }
 

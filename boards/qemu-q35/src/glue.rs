@@ -1,7 +1,6 @@
 //! From the loader's start info, or a starter's `CoreBoot`, to the first program.
 
 use crate::board::{BOARD, LOW};
-use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 use skerry_abi::boot::{self, CoreBoot, RegionKind, firmware};
 use skerry_arch_x86_64::console::Console;
@@ -11,7 +10,7 @@ use skerry_arch_x86_64::regions::RamMap;
 use skerry_arch_x86_64::space::Pool;
 use skerry_arch_x86_64::{boot as entry, cpu, interrupt, trap};
 use skerry_hal::addr::{KERNEL, PAGE_SIZE, SLICE};
-use skerry_hal::{CoreId, Isa, IslandId, PhysAddr, PhysRange};
+use skerry_hal::{CoreId, Isa, IslandId, PhysAddr, PhysRange, Print};
 use skerry_kernel::Kernel;
 use zerocopy::FromZeros;
 
@@ -31,11 +30,11 @@ impl<'a> Memory<'a> for Early {
 extern "C" fn skerry_first(start_info: u64) -> ! {
     Console::new(BOARD.console).init();
     // SAFETY: this is the early call on the kernel stack.
-    unsafe { trap::init(die) };
+    unsafe { trap::init(fatal) };
     let features = cpu::init();
     let info = match StartInfo::read(&Early, PhysAddr(start_info)) {
         Ok(info) => info,
-        Err(wrong) => die(&format_args!("the loader's start info: {wrong:?}")),
+        Err(wrong) => die(wrong.text()),
     };
     // The page that secondary cores find filled in.
     let place = (KERNEL + SLICE - PAGE_SIZE) as *mut MaybeUninit<CoreBoot>;
@@ -50,17 +49,17 @@ extern "C" fn skerry_first(start_info: u64) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn skerry_next(core_boot: u64) -> ! {
     // SAFETY: this is the early call on the kernel stack.
-    unsafe { trap::init(die) };
+    unsafe { trap::init(fatal) };
     let features = cpu::init();
     let place = KERNEL + SLICE - PAGE_SIZE;
     if core_boot != entry::slice().0 + SLICE - PAGE_SIZE {
-        die(&format_args!("the CoreBoot at {core_boot:#x} is not in the last page of the slice"));
+        die("the CoreBoot is not in the last page of the slice");
     }
     // SAFETY: the starter has filled the last page of this core's slice and does not touch it again; every bit pattern
     // is a `CoreBoot`.
     let boot = unsafe { &mut *(place as *mut CoreBoot) };
     if (boot.magic, boot.version) != (boot::MAGIC, boot::VERSION) || boot.slice != entry::slice() {
-        die(&"the CoreBoot is not one of this version and slice");
+        die("the CoreBoot is not one of this version and slice");
     }
     run(boot, features)
 }
@@ -71,7 +70,7 @@ fn describe(boot: &mut CoreBoot, info: &StartInfo<'_>, physical_bits: u8) {
     boot.version = boot::VERSION;
     boot.slice = entry::slice();
     if !boot.set_cmdline(info.cmdline) {
-        die(&format_args!("the command line is longer than {} bytes", boot::MAX_CMDLINE));
+        die("the command line is too long");
     }
     boot.core = CoreId::new(IslandId(island(info.cmdline).unwrap_or(0)), 0);
     if info.rsdp.0 != 0 {
@@ -92,14 +91,14 @@ fn describe(boot: &mut CoreBoot, info: &StartInfo<'_>, physical_bits: u8) {
         fits &= boot.add(RegionKind::Firmware, PhysRange::new(info.rsdp, 36), 0);
     }
     if !fits {
-        die(&format_args!("the memory map has more than {} pieces", boot::MAX_REGIONS));
+        die("the memory map has too many pieces");
     }
-    let Some(module) = info.module else { die(&"the loader brought no bundle") };
+    let Some(module) = info.module else { die("the loader brought no bundle") };
     let Some(bytes) = Early.bytes(module.base, module.len) else {
-        die(&format_args!("the bundle at {} is out of reach", module.base));
+        die("the bundle is out of reach");
     };
     let Some(init) = skerry_bundle::find_member(bytes, Isa::X86_64.name(), "init") else {
-        die(&"no init for x86_64 in the bundle");
+        die("no init for x86_64 in the bundle");
     };
     let offset = init.as_ptr() as u64 - bytes.as_ptr() as u64;
     boot.first_domain = PhysRange::new(PhysAddr(module.base.0 + offset), init.len() as u64);
@@ -109,18 +108,18 @@ fn describe(boot: &mut CoreBoot, info: &StartInfo<'_>, physical_bits: u8) {
 fn run(boot: &'static mut CoreBoot, features: cpu::Features) -> ! {
     // SAFETY: `run` is called once, and only the pool uses the memory behind the image.
     let mut pool = unsafe { Pool::new() };
-    let Ok(place) = pool.place() else { die(&"no room in the slice") };
+    let Ok(place) = pool.place() else { die("no room in the slice") };
     // SAFETY: once per core, after `cpu::init`, on the temporary tables.
     let machine = match unsafe { X86::new(&BOARD, features, boot, &mut pool) } {
         Ok(machine) => machine,
-        Err(_) => die(&"this machine has more RAM than a slice has room for page tables"),
+        Err(_) => die("this machine has more RAM than a slice has room for page tables"),
     };
     match Kernel::boot(place, machine, boot) {
         Ok((kernel, next)) => {
             trap::install(kernel);
             trap::enter(next)
         }
-        Err(error) => die(&error),
+        Err(error) => die(error.text()),
     }
 }
 
@@ -141,12 +140,26 @@ fn pages(range: PhysRange) -> PhysRange {
 }
 
 /// A CPU driver that cannot go on takes its island down: others must not mistake it for a slow one.
-fn die(why: &dyn fmt::Display) -> ! {
-    let _ = writeln!(Console::new(BOARD.console), "\nskerry: CPU driver stopped: {why}");
+fn die(why: &str) -> ! {
+    stopped().text(why).text("\n");
+    BOARD.power_off()
+}
+
+/// The beginning of what it says then.
+fn stopped() -> Console {
+    let mut out = Console::new(BOARD.console);
+    out.text("\nskerry: CPU driver stopped: ");
+    out
+}
+
+/// An exception in the CPU driver.
+fn fatal(frame: &trap::Frame) -> ! {
+    frame.print(&mut stopped());
     BOARD.power_off()
 }
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    die(info)
+    stopped().panic(info).text("\n");
+    BOARD.power_off()
 }

@@ -2,21 +2,25 @@
 
 use crate::facts;
 use board_qemu_virt::{fdt, record};
-use core::fmt::Write;
 use skerry_abi::boot::{CoreBoot, RegionKind};
 use skerry_abi::{CoreId, IslandId, PhysAddr, PhysRange};
 use skerry_arch_aarch64::console::Console;
+use skerry_arch_aarch64::dump::{self, stop};
 use skerry_arch_aarch64::machine::{Arm, own_id};
 use skerry_arch_aarch64::mmu::{self, Devices, Pieces};
 use skerry_arch_aarch64::psci::Conduit;
 use skerry_arch_aarch64::space::{Image, Tables};
-use skerry_arch_aarch64::{dump, trap};
+use skerry_arch_aarch64::trap;
+use skerry_hal::Print;
 use skerry_hal::addr::{KERNEL, PHYSMAP, SLICE};
 use skerry_kernel::Kernel;
 use zerocopy::FromZeros;
 
 /// Tables for the CPU driver's own space: 8, and 3 for each region with ragged ends.
 const TABLES: usize = 64;
+/// What a stop is about.
+const TREE: &str = "device tree";
+const BUNDLE: &str = "bundle";
 /// A device tree is at most this long (arm64 boot protocol).
 const MAX_TREE: usize = 2 << 20;
 
@@ -37,10 +41,9 @@ extern "C" fn skerry_board_entry(arg: PhysAddr, slice: PhysAddr, later: bool) ->
     let image_end = symbol!(__image_end);
     let (record, mut pieces) = if later {
         let at = KERNEL + arg.0.wrapping_sub(slice.0);
-        assert!(
-            at >= image_end && at <= KERNEL + SLICE - size_of::<CoreBoot>() as u64,
-            "no CoreBoot in the slice"
-        );
+        if at < image_end || at > KERNEL + SLICE - size_of::<CoreBoot>() as u64 {
+            stop(BOOT, "the CoreBoot is not in the slice");
+        }
         // SAFETY: in this core's own slice behind the image, which only the starter wrote, before this core started.
         let record = unsafe { &mut *(at as *mut CoreBoot) };
         // SAFETY: the slice between the image and the record is unused and mapped read-write; this is the one call.
@@ -48,7 +51,7 @@ extern "C" fn skerry_board_entry(arg: PhysAddr, slice: PhysAddr, later: bool) ->
     } else {
         // SAFETY: the slice behind the image is unused and mapped read-write; this is the one call.
         let mut pieces = unsafe { Pieces::new(image_end, KERNEL + SLICE) };
-        let record = pieces.place::<CoreBoot>().expect("the slice has room").write(CoreBoot::new_zeroed());
+        let record = room(pieces.place::<CoreBoot>()).write(CoreBoot::new_zeroed());
         Console.enable();
         first_record(record, arg, slice);
         (record, pieces)
@@ -60,11 +63,28 @@ extern "C" fn skerry_board_entry(arg: PhysAddr, slice: PhysAddr, later: bool) ->
     if !later {
         record.first_domain = first_domain(record);
     }
-    let machine = Arm::new(&facts::GIC, &mut devices, conduit, !later).expect("interrupt controller");
-    let room = pieces.place::<Kernel<Arm>>().expect("the slice has room");
-    let (kernel, next) = Kernel::boot(room, machine, record).expect("first domain");
-    trap::install(kernel);
-    trap::enter(next)
+    let machine = match Arm::new(&facts::GIC, &mut devices, conduit, !later) {
+        Ok(machine) => machine,
+        Err(error) => stop("interrupt controller", error.text()),
+    };
+    match Kernel::boot(room(pieces.place::<Kernel<Arm>>()), machine, record) {
+        Ok((kernel, next)) => {
+            trap::install(kernel);
+            trap::enter(next)
+        }
+        Err(error) => stop("first domain", error.text()),
+    }
+}
+
+/// What a stop is about when it is about this code's own record or slice.
+const BOOT: &str = "boot";
+
+/// What was cut off the slice.
+fn room<T>(piece: Option<T>) -> T {
+    match piece {
+        Some(piece) => piece,
+        None => stop(BOOT, "the slice has no room left"),
+    }
 }
 
 /// Leaves the early tables.
@@ -78,10 +98,14 @@ fn own_space(record: &CoreBoot, slice: PhysAddr, pieces: &mut Pieces) -> Devices
     let mapped = [RegionKind::Ram, RegionKind::Bundle, RegionKind::Firmware, RegionKind::Channel];
     let memory = record.regions.iter().filter(|r| mapped.iter().any(|&kind| kind as u32 == r.kind));
     let memory = memory.map(|r| r.range).chain([record.first_domain]);
-    let (pool, at) = pieces.tables(TABLES).expect("the slice has room");
-    let tables = Tables::kernel(pool, physical(at), slice, &image, memory).expect("page tables");
-    let devices = Devices::new(tables, facts::CONSOLE).expect("page tables");
-    let (_, no_user) = pieces.tables(1).expect("the slice has room");
+    let (pool, at) = room(pieces.tables(TABLES));
+    let devices = Tables::kernel(pool, physical(at), slice, &image, memory)
+        .and_then(|tables| Devices::new(tables, facts::CONSOLE));
+    let devices = match devices {
+        Ok(devices) => devices,
+        Err(error) => stop("page tables", error.text()),
+    };
+    let (_, no_user) = room(pieces.tables(1));
     // SAFETY: the tables map the image as the linker script has it, and all that `record` lists.
     unsafe { mmu::switch_to(devices.tables(), slice, physical(no_user)) };
     devices
@@ -92,11 +116,17 @@ fn first_record(record: &mut CoreBoot, tree: PhysAddr, slice: PhysAddr) {
     let start = (PHYSMAP + tree.0) as *const u8;
     // SAFETY: the early tables map the GiB that the tree lies in, and nobody writes to it.
     let header = unsafe { core::slice::from_raw_parts(start, fdt::HEADER) };
-    let len = fdt::total_size(header).expect("device tree");
-    assert!(len <= MAX_TREE, "device tree too long");
+    let len = match fdt::total_size(header) {
+        Ok(len) if len <= MAX_TREE => len,
+        Ok(_) => stop(TREE, "longer than the arm64 boot protocol allows"),
+        Err(error) => stop(TREE, error.text()),
+    };
     // SAFETY: as above; a tree of at most 2 MiB does not leave its GiB here, where RAM starts at a GiB.
     let tree_bytes = unsafe { core::slice::from_raw_parts(start, len) };
-    let found = fdt::read(tree_bytes).expect("device tree");
+    let found = match fdt::read(tree_bytes) {
+        Ok(found) => found,
+        Err(error) => stop(TREE, error.text()),
+    };
     let given = record::Given {
         slice,
         tree: PhysRange::new(tree, len as u64),
@@ -109,32 +139,45 @@ fn first_record(record: &mut CoreBoot, tree: PhysAddr, slice: PhysAddr) {
         _ => Conduit::None,
     } as u64;
     trap::set_conduit(Conduit::from_raw(record.arch_word));
-    record::fill(record, &found, &given).expect("memory map");
+    if let Err(error) = record::fill(record, &found, &given) {
+        stop("memory map", error.text());
+    }
     record.core = CoreId::new(IslandId(island(found.bootargs)), 0);
     record.hw_id = own_id();
-    let _ = writeln!(
-        Console,
-        "skerry: qemu-virt, core {} at {:#x}, slice {slice}, psci {:?}",
-        record.core,
-        record.hw_id.0,
-        Conduit::from_raw(record.arch_word)
-    );
+    Console.text("skerry: qemu-virt, island ").decimal(record.core.island().0.into());
+    Console
+        .text(", core at ")
+        .hex(record.hw_id.0)
+        .text(", slice ")
+        .hex(slice.0)
+        .text(", psci ")
+        .bytes(found.psci_method);
+    Console.text("\n");
 }
 
 /// `island=N` in the command line, else 0.
 fn island(cmdline: &[u8]) -> u16 {
     let mut words = cmdline.split(|&byte| byte == b' ');
     let number = words.find_map(|word| word.strip_prefix(b"island="));
-    number.and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
+    let digits = number.unwrap_or_default().iter().map(|digit| digit.wrapping_sub(b'0'));
+    let value = digits
+        .map(|digit| (digit < 10).then_some(digit))
+        .try_fold(0_u16, |value, digit| value.checked_mul(10)?.checked_add(digit?.into()));
+    value.unwrap_or(0)
 }
 
 /// Where `init` lies in the bundle.
 fn first_domain(record: &CoreBoot) -> PhysRange {
-    let bundle = record.of_kind(RegionKind::Bundle).next().expect("bundle").range;
+    let bundle = match record.of_kind(RegionKind::Bundle).next() {
+        Some(region) => region.range,
+        None => stop(BUNDLE, "none was loaded"),
+    };
     // SAFETY: `own_space` has mapped the bundle; nobody writes to it.
     let bytes =
         unsafe { core::slice::from_raw_parts((PHYSMAP + bundle.base.0) as *const u8, bundle.len as usize) };
-    let file = skerry_bundle::find_member(bytes, "aarch64", "init").expect("init in the bundle");
+    let Some(file) = skerry_bundle::find_member(bytes, "aarch64", "init") else {
+        stop(BUNDLE, "no init for aarch64")
+    };
     PhysRange::new(PhysAddr(file.as_ptr() as u64 - PHYSMAP), file.len() as u64)
 }
 

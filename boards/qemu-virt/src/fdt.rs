@@ -22,6 +22,19 @@ pub enum FdtError {
     TooMany,
 }
 
+impl FdtError {
+    /// One line for people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::BadHeader => "not one, or of an unknown version",
+            Self::Truncated => "something lies outside of it",
+            Self::BadStructure => "tokens or nodes that do not match up",
+            Self::BadRange => "a memory range that wraps or is cut off",
+            Self::TooMany => "too many memory ranges",
+        }
+    }
+}
+
 /// A range of memory and its NUMA node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Bank {
@@ -34,16 +47,22 @@ pub struct Bank {
 }
 
 /// A list with room for [`MAX_RANGES`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Banks {
     banks: [Bank; MAX_RANGES],
     used: usize,
 }
 
+impl Default for Banks {
+    fn default() -> Self {
+        Self { banks: [const { Bank { base: 0, len: 0, node: 0 } }; MAX_RANGES], used: 0 }
+    }
+}
+
 impl Banks {
     /// What was listed.
     pub fn as_slice(&self) -> &[Bank] {
-        &self.banks[..self.used]
+        self.banks.get(..self.used).unwrap_or_default()
     }
 
     /// A list of these; for tests.
@@ -54,6 +73,7 @@ impl Banks {
         list
     }
 
+    #[inline(never)]
     fn push(&mut self, base: u64, len: u64) -> Result<(), FdtError> {
         base.checked_add(len).ok_or(FdtError::BadRange)?;
         if len != 0 {
@@ -82,6 +102,8 @@ pub struct Facts<'a> {
 /// Bytes in the header.
 pub const HEADER: usize = 40;
 const MAGIC: u32 = 0xd00d_feed;
+/// Depths of nodes that matter: root, its children, theirs.
+const DEEPEST: usize = 3;
 
 /// The whole length of the tree that starts with `header`.
 ///
@@ -108,6 +130,31 @@ enum Node {
     Other,
 }
 
+/// Properties that matter.
+#[derive(Clone, Copy)]
+enum Name {
+    AddressCells,
+    SizeCells,
+    Reg,
+    NumaNode,
+    InitrdStart,
+    InitrdEnd,
+    Bootargs,
+    Method,
+}
+
+/// How they are spelt.
+static NAMES: [(&[u8], Name); 8] = [
+    (b"#address-cells", Name::AddressCells),
+    (b"#size-cells", Name::SizeCells),
+    (b"reg", Name::Reg),
+    (b"numa-node-id", Name::NumaNode),
+    (b"linux,initrd-start", Name::InitrdStart),
+    (b"linux,initrd-end", Name::InitrdEnd),
+    (b"bootargs", Name::Bootargs),
+    (b"method", Name::Method),
+];
+
 /// Reads the tree in `blob`.
 ///
 /// # Errors
@@ -132,7 +179,7 @@ pub fn read(blob: &[u8]) -> Result<Facts<'_>, FdtError> {
         facts.reserved.push(base, len)?;
         at += 16;
     }
-    Walk { structure, strings, at: 0, depth: 0, facts, cells: [(2, 1); 3] }.run()
+    Walk { structure, strings, at: 0, depth: 0, facts, cells: [(2, 1); DEEPEST] }.run()
 }
 
 struct Walk<'a> {
@@ -142,7 +189,7 @@ struct Walk<'a> {
     depth: usize,
     facts: Facts<'a>,
     /// `#address-cells` and `#size-cells` that the nodes at each depth set for their children.
-    cells: [(u32, u32); 3],
+    cells: [(u32, u32); DEEPEST],
 }
 
 impl<'a> Walk<'a> {
@@ -153,7 +200,7 @@ impl<'a> Walk<'a> {
         const NOP: u32 = 4;
         const FINISH: u32 = 9;
         // The nodes from the root to here; deeper ones do not matter.
-        let mut path = [Node::Other; 3];
+        let mut path = [Node::Other; DEEPEST];
         let mut first_bank = 0;
         loop {
             match self.word()? {
@@ -164,7 +211,7 @@ impl<'a> Walk<'a> {
                     let node = kind(self.depth, parent, name);
                     if let Some(slot) = path.get_mut(self.depth) {
                         *slot = node;
-                        self.cells[self.depth] = (2, 1);
+                        self.cells[self.depth % DEEPEST] = (2, 1);
                     }
                     first_bank = self.facts.memory.used;
                     self.depth += 1;
@@ -197,26 +244,29 @@ impl<'a> Walk<'a> {
         value: &'a [u8],
         first_bank: usize,
     ) -> Result<(), FdtError> {
+        let above = self.cells[depth.saturating_sub(1) % DEEPEST];
+        let Some((_, name)) = NAMES.iter().find(|(spelt, _)| *spelt == name) else { return Ok(()) };
         match (node, name) {
-            (_, b"#address-cells") => self.cells[depth].0 = cell(value)?,
-            (_, b"#size-cells") => self.cells[depth].1 = cell(value)?,
-            (Node::Memory, b"reg") => ranges(value, self.cells[depth - 1], &mut self.facts.memory)?,
-            (Node::Memory, b"numa-node-id") => {
+            (_, Name::AddressCells) => self.cells[depth % DEEPEST].0 = cell(value)?,
+            (_, Name::SizeCells) => self.cells[depth % DEEPEST].1 = cell(value)?,
+            (Node::Memory, Name::Reg) => ranges(value, above, &mut self.facts.memory)?,
+            (Node::Memory, Name::NumaNode) => {
                 let node = cell(value)?;
                 let used = self.facts.memory.used;
                 let banks = self.facts.memory.banks.get_mut(first_bank..used);
                 banks.unwrap_or_default().iter_mut().for_each(|bank| bank.node = node);
             }
-            (Node::Reserved, b"reg") => ranges(value, self.cells[depth - 1], &mut self.facts.reserved)?,
-            (Node::Chosen, b"linux,initrd-start") => self.facts.initrd.0 = address(value)?,
-            (Node::Chosen, b"linux,initrd-end") => self.facts.initrd.1 = address(value)?,
-            (Node::Chosen, b"bootargs") => self.facts.bootargs = until_zero(value)?,
-            (Node::Psci, b"method") => self.facts.psci_method = until_zero(value)?,
+            (Node::Reserved, Name::Reg) => ranges(value, above, &mut self.facts.reserved)?,
+            (Node::Chosen, Name::InitrdStart) => self.facts.initrd.0 = address(value)?,
+            (Node::Chosen, Name::InitrdEnd) => self.facts.initrd.1 = address(value)?,
+            (Node::Chosen, Name::Bootargs) => self.facts.bootargs = until_zero(value)?,
+            (Node::Psci, Name::Method) => self.facts.psci_method = until_zero(value)?,
             _ => {}
         }
         Ok(())
     }
 
+    #[inline(never)]
     fn word(&mut self) -> Result<u32, FdtError> {
         let word = be32(self.structure, self.at).ok_or(FdtError::Truncated)?;
         self.at += 4;
@@ -224,6 +274,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Steps over `bytes` and to the next word.
+    #[inline(never)]
     fn skip(&mut self, bytes: usize) -> Result<(), FdtError> {
         let end = self.at.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(4));
         self.at = end.ok_or(FdtError::Truncated)?;
@@ -233,10 +284,8 @@ impl<'a> Walk<'a> {
 
 /// What a node at `depth` (0 is the root) with this name is.
 fn kind(depth: usize, parent: Option<Node>, name: &[u8]) -> Node {
-    let (stem, _unit) = match name.iter().position(|&byte| byte == b'@') {
-        Some(at) => name.split_at(at),
-        None => (name, &name[..0]),
-    };
+    // Without the unit address.
+    let stem = name.split(|&byte| byte == b'@').next().unwrap_or_default();
     match (depth, parent, stem) {
         (0, ..) => Node::Root,
         (1, _, b"memory") => Node::Memory,
@@ -271,6 +320,7 @@ fn number(value: &mut &[u8], cells: u32) -> Result<u64, FdtError> {
 }
 
 /// An address in as many cells as there are.
+#[inline(never)]
 fn address(mut value: &[u8]) -> Result<u64, FdtError> {
     match value.len() {
         4 => number(&mut value, 1),
@@ -283,11 +333,13 @@ fn cell(value: &[u8]) -> Result<u32, FdtError> {
     be32(value, 0).ok_or(FdtError::Truncated)
 }
 
+#[inline(never)]
 fn until_zero(bytes: &[u8]) -> Result<&[u8], FdtError> {
     let len = bytes.iter().position(|&byte| byte == 0).ok_or(FdtError::Truncated)?;
     bytes.get(..len).ok_or(FdtError::Truncated)
 }
 
+#[inline(never)]
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -16,6 +16,17 @@ pub enum RecordError {
     CommandLine,
 }
 
+impl RecordError {
+    /// One line for people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Regions => "no RAM, or too many pieces of it",
+            Self::NoBundle => "no bundle in RAM",
+            Self::CommandLine => "the command line is too long",
+        }
+    }
+}
+
 /// What boot glue knows besides the tree's facts.
 pub struct Given<'a> {
     /// The first core's slice.
@@ -54,7 +65,7 @@ pub fn fill(record: &mut CoreBoot, facts: &Facts<'_>, given: &Given<'_>) -> Resu
     }
     for bank in banks {
         let bank_range = PhysRange::new(PhysAddr(bank.base), bank.len);
-        subtract(bank_range, &holes, |piece| record.add(RegionKind::Ram, piece, bank.node))?;
+        subtract(bank_range, &holes, &mut |piece| record.add(RegionKind::Ram, piece, bank.node))?;
     }
     if !add_pages(record, RegionKind::Bundle, bundle) || !add_pages(record, RegionKind::Firmware, given.tree)
     {
@@ -69,7 +80,7 @@ pub fn fill(record: &mut CoreBoot, facts: &Facts<'_>, given: &Given<'_>) -> Resu
     for (range, from) in kept.iter_mut().zip(given.kept) {
         *range = *from;
     }
-    subtract(PhysRange::new(PhysAddr(0), given.limit), &taken, |piece| {
+    subtract(PhysRange::new(PhysAddr(0), given.limit), &taken, &mut |piece| {
         record.add(RegionKind::Device, piece, 0)
     })
 }
@@ -95,10 +106,11 @@ fn add_pages(record: &mut CoreBoot, kind: RegionKind, range: PhysRange) -> bool 
 }
 
 /// Hands each whole-page piece of `range` that no hole touches to `add`.
+#[inline(never)]
 fn subtract(
     range: PhysRange,
     holes: &[PhysRange],
-    mut add: impl FnMut(PhysRange) -> bool,
+    add: &mut dyn FnMut(PhysRange) -> bool,
 ) -> Result<(), RecordError> {
     let up = |at: PhysAddr| at.align_up(PAGE_SIZE).map_or(!(PAGE_SIZE - 1), |at| at.0);
     let end = range.end().align_down(PAGE_SIZE).0;

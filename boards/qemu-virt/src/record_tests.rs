@@ -92,7 +92,7 @@ proptest! {
         let range = PhysRange::new(PhysAddr(base), len);
         let holes: Vec<_> = holes.into_iter().map(|(b, l)| PhysRange::new(PhysAddr(b), l)).collect();
         let mut pieces = Vec::new();
-        subtract(range, &holes, |piece| { pieces.push(piece); true }).unwrap();
+        subtract(range, &holes, &mut |piece| { pieces.push(piece); true }).unwrap();
         for page in (0..0x1_1000).step_by(0x1000) {
             let page = PhysRange::new(PhysAddr(page), 0x1000);
             let inside = page.base >= range.base && page.end() <= range.end();

@@ -124,6 +124,7 @@ impl CoreBoot {
 
     /// Adds a region in the first unused entry. Answers `false` if there is none left.
     #[must_use]
+    #[inline(never)]
     pub fn add(&mut self, kind: RegionKind, range: PhysRange, node: u32) -> bool {
         match self.regions.iter_mut().find(|r| r.kind == RegionKind::None as u32) {
             Some(entry) => {

@@ -5,6 +5,9 @@ use crate::slot::{Cap, Class, FLAG_BUSY, FLAG_REMOTE, Slot, SlotRef, Store};
 use crate::types::{self, Size};
 use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, Rights};
 
+/// Capabilities over one another that [`Db::adopt`] looks at, copies counted once.
+const MAX_LAYERS: u32 = 32;
+
 /// The last capability for an object has gone: whoever called must undo what the object did.
 pub type Object = Cap;
 
@@ -52,6 +55,38 @@ impl Db {
         Ok(())
     }
 
+    /// Puts `cap`, for memory that another core owns, into the empty slot `at`.
+    ///
+    /// # Errors
+    /// [`Error::Overlap`] if the memory is this core's: an object, or RAM that it has not given to that owner, so that
+    /// nobody can map what the CPU driver keeps there. [`Error::Full`] if too much lies there to look at.
+    /// [`Error::SlotInUse`].
+    pub fn adopt<S: Store>(&mut self, store: &mut S, at: SlotRef, cap: &Cap) -> Result<(), Error> {
+        let (mut after, mut innermost) = (Class::FIRST, cap.owner);
+        for _ in 0..MAX_LAYERS {
+            let found = self.index.overlap_after(store, after, cap.base, cap.end());
+            if found.is_none() {
+                return if innermost == cap.owner {
+                    self.insert(store, at, cap)
+                } else {
+                    Err(Error::Overlap)
+                };
+            }
+            let slot = store.slot(found);
+            let over = slot.cap().ok_or(Error::EmptySlot)?;
+            let around = over.base <= cap.base && over.end() >= cap.end();
+            match over.ty {
+                // What holds more comes first, so the last one that holds all of it is who it was given to.
+                CapType::Ram if around => innermost = over.owner,
+                CapType::Ram if over.owner != cap.owner => return Err(Error::Overlap),
+                CapType::VNode | CapType::CNode | CapType::Dispatcher => return Err(Error::Overlap),
+                _ => {}
+            }
+            after = slot.class();
+        }
+        Err(Error::Full)
+    }
+
     /// Copies `from` to the empty slot `to`, with at most the rights in `mask`. The copy's own word starts at zero,
     /// except for an endpoint, whose event bits are what it is.
     ///
@@ -82,13 +117,12 @@ impl Db {
         Ok(())
     }
 
-    /// Checks a retype of `from`; answers the source capability. [`Self::retype`] does it too: for callers that must
-    /// prepare the memory in between.
+    /// Checks a retype of `from`; answers the source capability.
     ///
     /// # Errors
     /// [`Error::EmptySlot`], [`Error::Busy`], [`Error::Remote`] (another core owns it or holds copies),
     /// [`Error::NoRight`], [`Error::BadRetype`], [`Error::BadArgument`], [`Error::Overlap`].
-    pub fn check_retype<S: Store>(&self, store: &S, from: SlotRef, what: &Retype) -> Result<Cap, Error> {
+    fn check_retype<S: Store>(&self, store: &S, from: SlotRef, what: &Retype) -> Result<Cap, Error> {
         let slot = store.slot(from);
         let source = slot.cap().ok_or(Error::EmptySlot)?;
         let (info, new) = (types::of(source.ty), types::of(what.ty));
@@ -131,18 +165,19 @@ impl Db {
         Ok(source)
     }
 
-    /// Makes `what.count` objects out of `from`; object *n* goes to the empty slot `dest(n)`. All or nothing.
-    /// The memory of types that must start as zero is the caller's to clear, before.
+    /// Makes `what.count` objects out of `from`; object *n* goes to the empty slot `dest(n)`. All or nothing. Answers the
+    /// source capability. The memory of types that must start as zero is the caller's to clear, before anyone sees it.
     ///
     /// # Errors
-    /// As [`check_retype`](Self::check_retype), and [`Error::SlotInUse`].
+    /// [`Error::EmptySlot`], [`Error::Busy`], [`Error::Remote`] (another core owns it or holds copies),
+    /// [`Error::NoRight`], [`Error::BadRetype`], [`Error::BadArgument`], [`Error::Overlap`], [`Error::SlotInUse`].
     pub fn retype<S: Store>(
         &mut self,
         store: &mut S,
         from: SlotRef,
         what: &Retype,
         dest: impl Fn(u32) -> SlotRef,
-    ) -> Result<(), Error> {
+    ) -> Result<Cap, Error> {
         let source = self.check_retype(store, from, what)?;
         if (0..what.count).any(|n| !store.slot(dest(n)).is_empty()) {
             return Err(Error::SlotInUse);
@@ -154,7 +189,7 @@ impl Db {
             store.slot_mut(dest(n)).fill(&cap);
             self.index.insert(store, dest(n));
         }
-        Ok(())
+        Ok(source)
     }
 
     /// Empties a slot. Answers the capability if no other for the same object is left on this core and no ancestor's
@@ -189,8 +224,7 @@ impl Db {
     pub fn has_descendant<S: Store>(&self, store: &S, at: SlotRef) -> bool {
         let slot = store.slot(at);
         let class = slot.class();
-        let stop = class.place().saturating_add(slot.end() - (class.place() & !(0xf << 60)));
-        !self.index.overlap_after(store, class, class.place(), stop).is_none()
+        !self.index.overlap_after(store, class, class.place(), slot.far()).is_none()
     }
 
     /// A slot that holds the object of type `ty` at `base..base + len`.

@@ -23,11 +23,8 @@ fn height<S: Store>(store: &S, at: SlotRef) -> u8 {
     if at.is_none() { 0 } else { store.slot(at).height }
 }
 
-/// A slot's end in the same numbering as [`Class::place`].
 fn end<S: Store>(store: &S, at: SlotRef) -> u64 {
-    let slot = store.slot(at);
-    let place = slot.class().place();
-    place.saturating_add(slot.end() - (place & !(0xf << 60)))
+    store.slot(at).far()
 }
 
 fn max_end<S: Store>(store: &S, at: SlotRef) -> u64 {

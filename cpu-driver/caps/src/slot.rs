@@ -142,16 +142,15 @@ impl Slot {
         if on { self.level_flags |= flag << 4 } else { self.level_flags &= !(flag << 4) }
     }
 
-    pub(crate) fn end(&self) -> u64 {
-        self.base.saturating_add(self.len)
+    /// First unit after the range, in the numbering of [`Class::place`].
+    pub(crate) fn far(&self) -> u64 {
+        self.class().place().saturating_add(self.len)
     }
 
     /// Where it sorts: by space and base, longer ranges first, ancestors' types first; copies are equal.
+    #[inline]
     pub(crate) fn class(&self) -> Class {
-        match CapType::from_raw(self.ty) {
-            Some(ty) => Class::new(ty, self.base, self.len),
-            None => Class { base: 0, shortness: 0, rank_type: 0 },
-        }
+        Class::from_raw(self.ty, self.base, self.len)
     }
 }
 
@@ -165,13 +164,17 @@ pub(crate) struct Class {
 }
 
 impl Class {
+    /// Comes before every capability's.
+    pub(crate) const FIRST: Self = Self { base: 0, shortness: 0, rank_type: 0 };
+
     pub(crate) fn new(ty: CapType, base: u64, len: u64) -> Self {
-        let info = types::of(ty);
-        Self {
-            base: (info.space as u64) << 60 | base,
-            shortness: !len,
-            rank_type: u16::from(info.rank) << 8 | ty as u16,
-        }
+        Self::from_raw(ty as u8, base, len)
+    }
+
+    #[inline]
+    fn from_raw(ty: u8, base: u64, len: u64) -> Self {
+        let (space, rank_type) = types::order(ty);
+        Self { base: u64::from(space) << 60 | base, shortness: !len, rank_type }
     }
 
     /// The space and base, as one number that orders ranges of different spaces apart.

@@ -66,7 +66,7 @@ const fn info(space: Space, size: Size, rank: u8, children: &'static [CapType]) 
 use CapType as T;
 
 /// The table: one row a type, in the order of [`CapType::ALL`].
-static TABLE: [TypeInfo; CapType::ALL.len()] = [
+const TABLE: [TypeInfo; CapType::ALL.len()] = [
     // Ram
     TypeInfo {
         exclusive: true,
@@ -108,10 +108,30 @@ static TABLE: [TypeInfo; CapType::ALL.len()] = [
     info(Space::Single, Size::Any, 0, &[]),
 ];
 
+/// What the index asks for at every step, packed: space, rank and type, by the type's number.
+static ORDER: [u32; 16] = {
+    let mut order = [0; 16];
+    let mut n = 0;
+    while n < TABLE.len() {
+        let ty = CapType::ALL[n] as u32;
+        order[ty as usize & 15] = (TABLE[n].space as u32) << 16 | (TABLE[n].rank as u32) << 8 | ty;
+        n += 1;
+    }
+    order
+};
+
+/// The space of type number `raw`, and a number that orders its rank, then its type. 0 for what is no type.
+#[inline]
+pub(crate) fn order(raw: u8) -> (u8, u16) {
+    let word = ORDER[usize::from(raw & 15)];
+    ((word >> 16) as u8, word as u16)
+}
+
 /// What holds for every capability of type `ty`.
 pub fn of(ty: CapType) -> &'static TypeInfo {
     // The discriminants are 1 to 12 in the order of the table (tested).
-    &TABLE[(ty as usize - 1) % TABLE.len()]
+    static ROWS: [TypeInfo; CapType::ALL.len()] = TABLE;
+    &ROWS[(ty as usize - 1) % ROWS.len()]
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use crate::cspace::slot_in;
 use crate::dispatcher::{DcbRef, KeptSlot};
-use crate::elf::{ElfError, Image};
+use crate::elf::{ElfError, Image, Segment};
 use crate::kernel::Kernel;
-use core::fmt;
+use crate::ops::vnode::Mapping;
 use core::mem::MaybeUninit;
 use skerry_abi::boot::{self, CoreBoot, RegionKind};
 use skerry_abi::cap::{CNODE_BYTES, CNODE_SLOTS, DISPATCHER_BYTES};
@@ -33,15 +33,16 @@ pub enum BootError {
     Capability(Error),
 }
 
-impl fmt::Display for BootError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl BootError {
+    /// One line for people.
+    pub const fn text(self) -> &'static str {
+        match self {
             Self::BadRecord => "the boot record has another magic number, version or slice",
             Self::NoMemory => "no RAM region is large enough for the first domain",
             Self::Elf(error) => error.text(),
             Self::Slots => "more capabilities than slots",
             Self::Capability(error) => error.text(),
-        })
+        }
     }
 }
 
@@ -93,12 +94,14 @@ impl<M: Machine> Kernel<M> {
 
     fn build(&mut self, record: &CoreBoot) -> Result<(), BootError> {
         let file = record.first_domain;
-        let mut image_len = 0;
-        Image::parse(self.memory.bytes(file.base, file.len), M::ISA)?.for_each(|segment| {
-            image_len += segment.len;
-            Ok::<(), BootError>(())
-        })?;
-        let need = image_len + OVERHEAD;
+        let image = Image::parse(self.memory.bytes(file.base, file.len), M::ISA)?;
+        let (entry, mut need, mut end) = (image.entry(), OVERHEAD, 0);
+        for n in 0..image.segments() {
+            if let Some(segment) = image.segment(n, end)? {
+                need += segment.len;
+                end = segment.start + segment.len;
+            }
+        }
         let (home, region) = record
             .of_kind(RegionKind::Ram)
             .enumerate()
@@ -113,12 +116,12 @@ impl<M: Machine> Kernel<M> {
             kernel: self,
         };
         builder.spaces()?;
-        let entry = builder.image(record)?;
+        builder.image(record)?;
         let page = builder.stack_and_page()?;
         let info = builder.take(PAGE_SIZE)?;
         builder.map(INFO_VADDR, info, MapFlags::READ | MapFlags::USER)?;
         builder.well_known(slot::INFO, Cap::new(CapType::Frame, info.0, PAGE_SIZE, record.core))?;
-        let dispatcher = builder.dispatcher(record, page, entry)?;
+        let dispatcher = builder.dispatcher(record, page, IMAGE_VADDR + entry)?;
         builder.authority(record)?;
         builder.describe(record, home, info)?;
         Ok(self.make_ready(dispatcher)?)
@@ -127,6 +130,7 @@ impl<M: Machine> Kernel<M> {
 
 impl<M: Machine> Builder<'_, M> {
     /// Takes zeroed RAM.
+    #[inline(never)]
     fn take(&mut self, bytes: u64) -> Result<PhysAddr, BootError> {
         let at = self.next;
         if self.end.0 - at.0 < bytes {
@@ -141,11 +145,13 @@ impl<M: Machine> Builder<'_, M> {
         Ok(self.kernel.caps.insert(&mut self.kernel.memory, at, cap)?)
     }
 
+    #[inline(never)]
     fn well_known(&mut self, cptr: CPtr, cap: Cap) -> Result<(), BootError> {
         self.insert(slot_in(self.nodes[0], cptr.slot()), &cap)
     }
 
     /// Puts a capability into the next slot of CNode 1.
+    #[inline(never)]
     fn keep(&mut self, cap: &Cap) -> Result<CPtr, BootError> {
         if self.next_slot == CNODE_SLOTS {
             return Err(BootError::Slots);
@@ -188,6 +194,7 @@ impl<M: Machine> Builder<'_, M> {
                     self.kernel.memory.set_entry(table, at, M::Pages::table(next));
                     let mut cap = self.cap(CapType::VNode, next, PAGE_SIZE);
                     cap.level = level - 1;
+                    cap.extra = Mapping { table, entry: at as u32, count: 1 }.pack();
                     self.keep(&cap)?;
                     next
                 }
@@ -204,23 +211,20 @@ impl<M: Machine> Builder<'_, M> {
         Ok(())
     }
 
-    /// Loads the file's segments; answers the entry point.
-    fn image(&mut self, record: &CoreBoot) -> Result<u64, BootError> {
+    /// Loads the file's segments.
+    fn image(&mut self, record: &CoreBoot) -> Result<(), BootError> {
         let file = record.first_domain;
-        // One segment at a time, so that the file's bytes are not borrowed while memory changes.
-        for n in 0.. {
-            let mut found = None;
-            let mut at = 0;
-            Image::parse(self.kernel.memory.bytes(file.base, file.len), M::ISA)?.for_each(|s| {
-                if at == n {
-                    let offset = s.bytes.as_ptr() as u64
-                        - self.kernel.memory.bytes(file.base, file.len).as_ptr() as u64;
-                    found = Some((s.start, s.len, s.skip, s.flags, offset, s.bytes.len() as u64));
-                }
-                at += 1;
-                Ok::<(), BootError>(())
-            })?;
-            let Some((start, len, skip, flags, offset, bytes)) = found else { break };
+        let (mut n, mut end) = (0, 0);
+        loop {
+            // One segment at a time, so that the file's bytes are not borrowed while memory changes.
+            let image = Image::parse(self.kernel.memory.bytes(file.base, file.len), M::ISA)?;
+            if n == image.segments() {
+                return Ok(());
+            }
+            let segment = image.segment(n, end)?;
+            n += 1;
+            let Some(Segment { start, len, skip, offset, bytes, flags }) = segment else { continue };
+            end = start + len;
             let pa = self.take(len)?;
             self.kernel.memory.copy_within(PhysAddr(file.base.0 + offset), PhysAddr(pa.0 + skip), bytes);
             if flags.contains(MapFlags::EXECUTE) {
@@ -230,7 +234,6 @@ impl<M: Machine> Builder<'_, M> {
             let frame = self.cap(CapType::Frame, pa, len);
             self.keep(&frame)?;
         }
-        Ok(IMAGE_VADDR + Image::parse(self.kernel.memory.bytes(file.base, file.len), M::ISA)?.entry())
     }
 
     fn stack_and_page(&mut self) -> Result<Cap, BootError> {
@@ -295,8 +298,10 @@ impl<M: Machine> Builder<'_, M> {
         for (n, region) in record.of_kind(RegionKind::Ram).enumerate() {
             let (mut base, end) = (region.range.base, region.range.end());
             if n == home {
-                // What the first domain is made of stays one region, so that it can never be made into anything else.
-                let used = self.cap(CapType::Ram, base, self.next.0 - base.0);
+                // What the first domain is made of is mapped without a record in its capabilities: it can never be made
+                // into anything else, for without rights nothing can be made of it at all.
+                let mut used = self.cap(CapType::Ram, base, self.next.0 - base.0);
+                used.rights = Rights::empty();
                 self.keep(&used)?;
                 base = self.next;
             }
@@ -304,17 +309,15 @@ impl<M: Machine> Builder<'_, M> {
                 self.list(&mut info, CapType::Ram, Purpose::Ram, base, end.0 - base.0, region.node)?;
             }
         }
-        for region in record.of_kind(RegionKind::Device) {
-            let range = region.range;
-            self.list(&mut info, CapType::DeviceFrame, Purpose::Device, range.base, range.len, region.node)?;
-        }
-        for region in record.of_kind(RegionKind::Bundle) {
-            let range = region.range;
-            self.list(&mut info, CapType::Frame, Purpose::Bundle, range.base, range.len, region.node)?;
-        }
-        for region in record.of_kind(RegionKind::Channel) {
-            let range = region.range;
-            self.list(&mut info, CapType::Frame, Purpose::Channel, range.base, range.len, region.node)?;
+        let others = [
+            (RegionKind::Device, CapType::DeviceFrame, Purpose::Device),
+            (RegionKind::Bundle, CapType::Frame, Purpose::Bundle),
+            (RegionKind::Channel, CapType::Frame, Purpose::Channel),
+        ];
+        for (kind, ty, purpose) in others {
+            for region in record.of_kind(kind) {
+                self.list(&mut info, ty, purpose, region.range.base, region.range.len, region.node)?;
+            }
         }
         let tables = record.of_kind(RegionKind::Firmware).next().map(|r| r.range);
         let mut cptr = CPtr::NULL;

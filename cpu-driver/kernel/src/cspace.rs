@@ -29,7 +29,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The slot and capability that `cptr` names for the running dispatcher.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn lookup(&mut self, cptr: CPtr) -> Result<(SlotRef, Cap), Error> {
         let root = self.own_root();
         let at = self.slot_at(root, cptr)?;
@@ -69,7 +69,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline]
-    fn own_root(&mut self) -> PhysAddr {
+    pub(crate) fn own_root(&mut self) -> PhysAddr {
         let current: DcbRef = self.schedule.current;
         self.memory.dcb(current).cspace
     }

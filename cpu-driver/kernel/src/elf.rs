@@ -1,12 +1,8 @@
 //! The little of ELF that loading a core's first domain needs: a static, position-independent executable's segments.
 //! The domain relocates itself.
 
-use elf::abi::{EI_NIDENT, EM_AARCH64, EM_X86_64, ET_DYN, PF_W, PF_X, PT_LOAD};
-use elf::endian::LittleEndian;
-use elf::file::{Class, FileHeader, parse_ident};
-use elf::parse::ParsingTable;
-use elf::segment::ProgramHeader;
 use skerry_hal::{Isa, MapFlags, PAGE_SIZE};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// Why an ELF file cannot be loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,100 +36,149 @@ impl ElfError {
 /// Largest image, in bytes.
 pub const MAX_IMAGE: u64 = 64 << 20;
 
+/// A file's first bytes (System V ABI, "ELF Header"; 64-bit, little-endian, as every core that reads it is).
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Header {
+    /// Magic number, class, byte order; the rest does not matter.
+    ident: [u8; 6],
+    _ident: [u8; 10],
+    ty: u16,
+    machine: u16,
+    _version: u32,
+    entry: u64,
+    headers: u64,
+    _sections: u64,
+    _flags: u32,
+    _size: u16,
+    header_size: u16,
+    header_count: u16,
+    _rest: [u16; 3],
+}
+
+/// A program header ("Program Header").
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct ProgramHeader {
+    ty: u32,
+    flags: u32,
+    offset: u64,
+    vaddr: u64,
+    _paddr: u64,
+    file_len: u64,
+    mem_len: u64,
+    _align: u64,
+}
+
+const _: () = assert!(cfg!(target_endian = "little"));
+const _: () = assert!(size_of::<Header>() == 64 && size_of::<ProgramHeader>() == 56);
+
+/// `ELFCLASS64`, `ELFDATA2LSB`.
+const IDENT: [u8; 6] = *b"\x7fELF\x02\x01";
+/// `ET_DYN`.
+const DYNAMIC: u16 = 3;
+/// `EM_X86_64`.
+const X86_64: u16 = 62;
+/// `EM_AARCH64`.
+const AARCH64: u16 = 183;
+/// `PT_LOAD`.
+const LOAD: u32 = 1;
+/// `PF_X`.
+const EXECUTE: u32 = 1;
+/// `PF_W`.
+const WRITE: u32 = 2;
+
 /// A loadable segment: page-aligned in memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Segment<'a> {
+pub struct Segment {
     /// Offset of its first page from the load address.
     pub start: u64,
     /// Pages, in bytes.
     pub len: u64,
     /// Where in the first page the file's bytes begin.
     pub skip: u64,
-    /// The file's bytes; what follows them is zero.
-    pub bytes: &'a [u8],
+    /// Where in the file they are.
+    pub offset: u64,
+    /// How many; what follows them is zero.
+    pub bytes: u64,
     /// How to map it.
     pub flags: MapFlags,
 }
 
-/// Bytes of a 64-bit file's header behind the identification, and of one of its program headers.
-const HEADER_TAIL: usize = 48;
-const PROGRAM_HEADER: usize = 56;
-
-/// A parsed executable. (Not the crate's `ElfBytes`, which looks at sections as well and doubles the code.)
+/// A parsed executable. (Not the crate `elf`: both classes, both byte orders and all tables cost more than the rest of
+/// loading a program.)
 pub struct Image<'a> {
     file: &'a [u8],
-    entry: u64,
-    headers: &'a [u8],
+    header: Header,
 }
 
 impl<'a> Image<'a> {
-    /// Checks the headers.
+    /// Checks the header.
     ///
     /// # Errors
     /// See [`ElfError`].
     pub fn parse(file: &'a [u8], isa: Isa) -> Result<Self, ElfError> {
-        let (endian, class, ..) = parse_ident::<LittleEndian>(file).map_err(|_| ElfError::Malformed)?;
-        if class != Class::ELF64 {
+        let Ok((header, _)) = Header::read_from_prefix(file) else { return Err(ElfError::Malformed) };
+        if header.ident != IDENT || usize::from(header.header_size) != size_of::<ProgramHeader>() {
             return Err(ElfError::Malformed);
         }
-        let tail = file.get(EI_NIDENT..EI_NIDENT + HEADER_TAIL).ok_or(ElfError::Malformed)?;
-        let header = FileHeader::parse_tail((endian, Class::ELF64, 0, 0), tail);
-        let header = header.map_err(|_| ElfError::Malformed)?;
         let machine = match isa {
-            Isa::X86_64 => EM_X86_64,
-            Isa::Aarch64 => EM_AARCH64,
-            Isa::Host => header.e_machine,
+            Isa::X86_64 => X86_64,
+            Isa::Aarch64 => AARCH64,
+            Isa::Host => header.machine,
         };
-        if header.e_machine != machine {
+        if header.machine != machine {
             return Err(ElfError::WrongIsa);
         }
-        if header.e_type != ET_DYN {
+        if header.ty != DYNAMIC {
             return Err(ElfError::NotPie);
         }
-        let headers = usize::try_from(header.e_phoff)
-            .ok()
-            .and_then(|from| file.get(from..)?.get(..usize::from(header.e_phnum) * PROGRAM_HEADER));
-        let headers = headers.filter(|_| usize::from(header.e_phentsize) == PROGRAM_HEADER);
-        Ok(Self { file, entry: header.e_entry, headers: headers.ok_or(ElfError::Malformed)? })
+        Ok(Self { file, header })
     }
 
     /// Offset of the entry point from the load address.
     pub const fn entry(&self) -> u64 {
-        self.entry
+        self.header.entry
     }
 
-    /// Calls `f` with each loadable segment, in order of address.
+    /// How many segments it has, of any kind.
+    pub const fn segments(&self) -> u64 {
+        self.header.header_count as u64
+    }
+
+    /// Segment `n`, or `None` if nothing of it is loaded. `end` is where the loaded one before it ended, or 0.
     ///
     /// # Errors
-    /// See [`ElfError`]; or what `f` answered.
-    pub fn for_each<E: From<ElfError>>(
-        &self,
-        mut f: impl FnMut(Segment<'a>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let segments =
-            ParsingTable::<LittleEndian, ProgramHeader>::new(LittleEndian, Class::ELF64, self.headers);
-        let mut end = 0;
-        for ph in segments.iter().filter(|ph| ph.p_type == PT_LOAD && ph.p_memsz > 0) {
-            let start = ph.p_vaddr & !(PAGE_SIZE - 1);
-            let top = ph.p_vaddr.checked_add(ph.p_memsz).filter(|&top| top <= MAX_IMAGE);
-            let top =
-                top.and_then(|top| top.checked_next_multiple_of(PAGE_SIZE)).ok_or(ElfError::BadSegment)?;
-            if start < end || ph.p_filesz > ph.p_memsz {
-                return Err(ElfError::BadSegment.into());
-            }
-            let mut flags = MapFlags::READ | MapFlags::USER;
-            flags.set(MapFlags::WRITE, ph.p_flags & PF_W != 0);
-            flags.set(MapFlags::EXECUTE, ph.p_flags & PF_X != 0);
-            if !flags.is_sound() {
-                return Err(ElfError::WriteExecute.into());
-            }
-            let bytes = usize::try_from(ph.p_offset)
-                .ok()
-                .and_then(|from| self.file.get(from..)?.get(..usize::try_from(ph.p_filesz).ok()?))
-                .ok_or(ElfError::Malformed)?;
-            f(Segment { start, len: top - start, skip: ph.p_vaddr - start, bytes, flags })?;
-            end = top;
+    /// See [`ElfError`].
+    pub fn segment(&self, n: u64, end: u64) -> Result<Option<Segment>, ElfError> {
+        let at = self.header.headers.checked_add(n * size_of::<ProgramHeader>() as u64);
+        let rest = at.and_then(|at| self.file.get(usize::try_from(at).ok()?..)).ok_or(ElfError::Malformed)?;
+        let Ok((ph, _)) = ProgramHeader::read_from_prefix(rest) else { return Err(ElfError::Malformed) };
+        if ph.ty != LOAD || ph.mem_len == 0 {
+            return Ok(None);
         }
-        Ok(())
+        let start = ph.vaddr & !(PAGE_SIZE - 1);
+        let top =
+            ph.vaddr.checked_add(ph.mem_len).filter(|&top| top <= MAX_IMAGE).ok_or(ElfError::BadSegment)?;
+        if start < end || ph.file_len > ph.mem_len {
+            return Err(ElfError::BadSegment);
+        }
+        if ph.offset.checked_add(ph.file_len).is_none_or(|end| end > self.file.len() as u64) {
+            return Err(ElfError::Malformed);
+        }
+        let mut flags = MapFlags::READ | MapFlags::USER;
+        flags.set(MapFlags::WRITE, ph.flags & WRITE != 0);
+        flags.set(MapFlags::EXECUTE, ph.flags & EXECUTE != 0);
+        if !flags.is_sound() {
+            return Err(ElfError::WriteExecute);
+        }
+        Ok(Some(Segment {
+            start,
+            len: top.next_multiple_of(PAGE_SIZE) - start,
+            skip: ph.vaddr - start,
+            offset: ph.offset,
+            bytes: ph.file_len,
+            flags,
+        }))
     }
 }

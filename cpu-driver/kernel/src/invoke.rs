@@ -44,21 +44,26 @@ impl<M: Machine> Kernel<M> {
     #[inline]
     pub(crate) fn invoke(&mut self, words: [u64; 6]) -> Result<Outcome, Error> {
         let target = CPtr(words[0] as u32);
-        let raw = (words[0] >> 32) as u32;
-        if target == CPtr::NULL {
-            return if raw == Op::Nop as u32 { Ok(Outcome::Value(0)) } else { Err(Error::EmptySlot) };
+        if (words[0] >> 32) as u32 != Op::Nop as u32 {
+            return self.operate(words);
         }
-        let (at, cap) = self.lookup(target)?;
-        if raw == Op::Nop as u32 {
-            return Ok(Outcome::Value(0));
+        if target != CPtr::NULL {
+            let root = self.own_root();
+            let at = self.slot_at(root, target)?;
+            if self.memory.slot(at).is_empty() {
+                return Err(Error::EmptySlot);
+            }
         }
-        self.operate(Call { at, cap, w: words }, Op::from_raw(raw).ok_or(Error::NoSuchOp)?)
+        Ok(Outcome::Value(0))
     }
 
     #[inline(never)]
-    fn operate(&mut self, call: Call, op: Op) -> Result<Outcome, Error> {
+    fn operate(&mut self, w: [u64; 6]) -> Result<Outcome, Error> {
         use CapType as T;
-        match (call.cap.ty, op) {
+        let (at, cap) = self.lookup(CPtr(w[0] as u32))?;
+        let call = Call { at, cap, w };
+        let op = Op::from_raw((w[0] >> 32) as u32).ok_or(Error::NoSuchOp)?;
+        match (cap.ty, op) {
             (_, Op::Identify) => self.identify(&call),
             (_, Op::Retype) => self.retype(&call),
             (T::CNode, Op::Copy) => self.copy(&call),

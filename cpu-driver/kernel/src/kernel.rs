@@ -4,12 +4,11 @@ use crate::dispatcher::{DcbRef, KeptSlot, Upcall, page};
 use crate::memory::Memory;
 use crate::ops::device::IrqTable;
 use crate::sched::Schedule;
-use core::fmt::{self, Write};
 use skerry_abi::dispatcher::{State, event};
 use skerry_abi::{CapType, CoreId, VirtAddr};
 use skerry_caps::{Db, Store};
 use skerry_hal::machine::Interrupt;
-use skerry_hal::{Fault, Handler, Machine, Next, UserContext};
+use skerry_hal::{Fault, Handler, Machine, Next, Print, UserContext};
 
 /// What happened since boot; for [`Op::Counter`](skerry_abi::Op::Counter).
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +22,10 @@ pub struct Counters {
     /// Times the core went idle.
     pub idles: u64,
 }
+
+/// Interrupts that one entry takes at most: other cores may ring faster than this one can listen. Those that are left
+/// bring it back at once. (More than an ISA's stub can have taken before it calls.)
+const MAX_INTERRUPTS: u32 = 64;
 
 /// One core's CPU driver.
 pub struct Kernel<M: Machine> {
@@ -192,8 +195,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Wakes every waiter whose deadline has come or, if `rang`, that waits for the doorbell. Answers whether any.
-    fn wake_waiters(&mut self, rang: bool) -> bool {
-        let now = self.memory.machine_ref().now();
+    fn wake_waiters(&mut self, now: u64, rang: bool) -> bool {
         let (mut at, mut any) = (self.schedule.waiting.first(), false);
         self.schedule.forget_deadlines();
         while !at.is_none() {
@@ -236,20 +238,16 @@ impl<M: Machine> Kernel<M> {
         {
             self.raise(DcbRef::new(skerry_abi::PhysAddr(cap.base)), cap.extra, false);
         }
-    }
-
-    /// A writer to the early console.
-    pub(crate) fn console(&mut self) -> impl Write + '_ {
-        Console(self.memory.machine())
+        // Done with it. Kept, it would keep the dispatcher it signals, which may be this one, from ever going.
+        let _ = self.delete_slot(at.slot(KeptSlot::Death));
     }
 }
 
 struct Console<'a, M>(&'a mut M);
 
-impl<M: Machine> Write for Console<'_, M> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.console(text.as_bytes());
-        Ok(())
+impl<M: Machine> Print for Console<'_, M> {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.console(bytes);
     }
 }
 
@@ -274,36 +272,32 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
             let context = &self.memory.dcb(current).context;
             (context.pc(), context.sp())
         };
-        // The reason dies with the message: a console that takes no more text changes nothing here.
-        let _ = writeln!(
-            self.console(),
-            "\r\nskerry {core}: domain at {:#x} stopped by a {:?} fault at {}, pc {pc}, sp {sp}, code {:#x}\r",
-            current.object().0,
-            fault.kind,
-            fault.addr,
-            fault.code
-        );
+        let mut out = Console(self.memory.machine());
+        out.text("\r\nskerry ").decimal(core.island().0.into()).text(".").decimal(core.local().into());
+        out.text(": domain at ").hex(current.object().0).text(" stopped by a ").text(fault.kind.name());
+        out.text(" fault at ").hex(fault.addr.0).text(", pc ").hex(pc.0).text(", sp ").hex(sp.0);
+        out.text(", code ").hex(fault.code).text("\r\n");
         self.kill(current);
         self.dispatch()
     }
 
     fn interrupt(&mut self) -> Next<M::Context> {
         self.counters.entries += 1;
-        let mut woke = false;
-        while let Some(interrupt) = self.memory.machine().next_interrupt() {
+        let (mut woke, mut rang) = (false, false);
+        for _ in 0..MAX_INTERRUPTS {
+            let Some(interrupt) = self.memory.machine().next_interrupt() else { break };
             self.counters.interrupts += 1;
             match interrupt {
                 Interrupt::Timer => self.schedule.disarmed(),
-                Interrupt::Doorbell => {
-                    self.doorbells += 1;
-                    woke |= self.wake_waiters(true);
-                }
+                Interrupt::Doorbell => rang = true,
                 Interrupt::Line(line) => woke |= self.deliver_irq(line),
             }
         }
         let now = self.memory.machine_ref().now();
-        if self.schedule.deadline_due(now) {
-            woke |= self.wake_waiters(false);
+        // However often it rang, it is one walk.
+        self.doorbells += u64::from(rang);
+        if rang || self.schedule.deadline_due(now) {
+            woke |= self.wake_waiters(now, rang);
         }
         if woke || (self.schedule.slice_over(now) && !self.schedule.ready.is_empty()) {
             self.preempt();

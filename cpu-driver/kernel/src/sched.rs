@@ -5,8 +5,8 @@ use crate::dispatcher::DcbRef;
 use crate::memory::Memory;
 use skerry_hal::Machine;
 
-/// Dispatchers that one core can hold: bounds every walk of a queue.
-pub const MAX_DISPATCHERS: u32 = 512;
+/// Dispatchers that one core can hold: bounds every walk of a queue, and with it a kernel entry that wakes them all.
+pub const MAX_DISPATCHERS: u32 = 128;
 /// Time slices a second.
 const SLICES: u64 = 200;
 

@@ -45,7 +45,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Empties a slot; if it was the last for its object, undoes what the object did.
-    fn delete_slot(&mut self, at: SlotRef) -> Result<(), Error> {
+    pub(crate) fn delete_slot(&mut self, at: SlotRef) -> Result<(), Error> {
         let cap = self.memory.slot(at).cap().ok_or(Error::EmptySlot)?;
         let last = !self.caps.has_copy(&self.memory, at);
         if last {

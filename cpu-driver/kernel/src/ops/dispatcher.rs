@@ -5,7 +5,7 @@ use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
 use crate::sched::MAX_DISPATCHERS;
 use skerry_abi::dispatcher::{State, event};
-use skerry_abi::{CapType, Error, PAGE_SIZE, PhysAddr, Rights, VirtAddr};
+use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, PhysAddr, Rights, VirtAddr};
 use skerry_caps::Cap;
 use skerry_hal::addr::USER_END;
 use skerry_hal::paging::ROOT_LEVEL;
@@ -18,13 +18,22 @@ impl<M: Machine> Kernel<M> {
         if self.memory.dcb(at).state() != State::New || !self.memory.dcb(at).cspace.eq(&PhysAddr(0)) {
             return Err(Error::BadState);
         }
-        let (cspace, root) = self.lookup_as(call.cptr_lo(1), CapType::CNode, Rights::WRITE)?;
-        let (vspace, table) = self.lookup_as(call.cptr_hi(1), CapType::VNode, Rights::WRITE)?;
-        let (frame, page) = self.lookup_as(call.cptr_lo(2), CapType::Frame, Rights::READ | Rights::WRITE)?;
-        let death = match call.cptr_hi(2) {
-            skerry_abi::CPtr::NULL => None,
-            cptr => Some(self.lookup_as(cptr, CapType::Endpoint, Rights::SIGNAL)?.0),
+        // GRANT for all, as the object keeps copies: no copy may fail when others have been made.
+        let rights = Rights::WRITE | Rights::GRANT;
+        let (cspace, root) = self.lookup_as(call.cptr_lo(1), CapType::CNode, rights)?;
+        let (vspace, table) = self.lookup_as(call.cptr_hi(1), CapType::VNode, rights)?;
+        let (frame, page) = self.lookup_as(call.cptr_lo(2), CapType::Frame, rights | Rights::READ)?;
+        let (death, signals) = match call.cptr_hi(2) {
+            CPtr::NULL => (None, self.core),
+            cptr => {
+                let (at, cap) = self.lookup_as(cptr, CapType::Endpoint, Rights::SIGNAL | Rights::GRANT)?;
+                (Some(at), cap.owner)
+            }
         };
+        // The CPU driver itself reaches into the page and into the endpoint's dispatcher, which it can only on its own core.
+        if page.owner != self.core || signals != self.core {
+            return Err(Error::Remote);
+        }
         if table.level != ROOT_LEVEL || page.len < PAGE_SIZE || call.w[3] >= USER_END || call.w[4] >= USER_END
         {
             return Err(Error::BadArgument);

@@ -40,7 +40,7 @@ impl<M: Machine> Kernel<M> {
         let mut cap = Cap::new(ty, call.w[2], call.w[3], owner);
         cap.rights = rights;
         let to = self.destination(call.cptr_lo(4), call.cptr_hi(4))?;
-        self.caps.insert(&mut self.memory, to, &cap)?;
+        self.caps.adopt(&mut self.memory, to, &cap)?;
         Ok(Outcome::Value(0))
     }
 

@@ -9,9 +9,9 @@ use skerry_caps::types;
 use skerry_hal::Machine;
 
 /// Bytes that one retype clears at most: bounds the kernel entry.
-const MAX_CLEAR: u64 = 64 << 10;
+const MAX_CLEAR: u64 = 32 << 10;
 /// Objects that one retype makes at most, for the same reason.
-const MAX_COUNT: u32 = 16;
+const MAX_COUNT: u32 = 4;
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn retype(&mut self, call: &Call) -> Result<Outcome, Error> {
@@ -34,8 +34,7 @@ impl<M: Machine> Kernel<M> {
         }
         let to = self.destination(call.cptr_lo(4), CPtr(first.0))?;
         let dest = |n: u32| skerry_caps::SlotRef(to.0 + u64::from(n) * skerry_abi::cap::SLOT_BYTES);
-        let source = self.caps.check_retype(&self.memory, call.at, &what)?;
-        self.caps.retype(&mut self.memory, call.at, &what, dest)?;
+        let source = self.caps.retype(&mut self.memory, call.at, &what, dest)?;
         if zeroed {
             let base = PhysAddr(source.base + what.offset);
             self.memory.clear(base, what.len * u64::from(what.count));

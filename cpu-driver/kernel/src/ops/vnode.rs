@@ -3,26 +3,26 @@
 
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
-use skerry_abi::{CapType, Error, PAGE_SIZE, PhysAddr, Rights, VirtAddr};
+use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, PhysAddr, Rights};
 use skerry_caps::{Cap, SlotRef, Store};
-use skerry_hal::paging::{ENTRIES, ROOT_LEVEL, span};
+use skerry_hal::paging::{ADDRESS, ENTRIES, ROOT_LEVEL, span};
 use skerry_hal::{Machine, MapFlags, PageFormat, Pte};
 
-/// Entries above which a flush forgets everything at once.
-const FLUSH_ALL_ABOVE: u32 = 32;
 /// Pages of instructions that one mapping may make fetchable: bounds the cache maintenance.
 const MAX_EXECUTABLE: u32 = 64;
+/// Entries that one invocation may protect: each is read, judged and written.
+const MAX_PROTECT: u32 = 64;
 
 /// Where a capability is mapped: what its own word holds. 0: nowhere.
 #[derive(Clone, Copy)]
-struct Mapping {
-    table: PhysAddr,
-    entry: u32,
-    count: u32,
+pub(crate) struct Mapping {
+    pub table: PhysAddr,
+    pub entry: u32,
+    pub count: u32,
 }
 
 impl Mapping {
-    const fn pack(self) -> u64 {
+    pub const fn pack(self) -> u64 {
         // A table is page-aligned and below 2^48, an entry has 9 bits, a count 10: (count - 1) fits 9.
         self.table.0 | self.entry as u64 | (self.count as u64 - 1) << 48
     }
@@ -31,7 +31,7 @@ impl Mapping {
         if word == 0 {
             return None;
         }
-        let table = PhysAddr(word & 0x0000_ffff_ffff_f000);
+        let table = PhysAddr(word & ADDRESS);
         Some(Self { table, entry: word as u32 & 0x1ff, count: (word >> 48) as u32 + 1 })
     }
 }
@@ -52,7 +52,7 @@ impl<M: Machine> Kernel<M> {
         let (first, count) = Self::entries(call)?;
         let table = PhysAddr(call.cap.base);
         let (from, cap) = self.lookup(call.cptr_lo(2))?;
-        if self.mapping(&cap).is_some() {
+        if self.mapping(&cap, false) {
             return Err(Error::Mapped);
         }
         if (first..first + count).any(|n| self.memory.entry(table, n as usize) != 0) {
@@ -64,7 +64,7 @@ impl<M: Machine> Kernel<M> {
             }
             self.memory.set_entry(table, first as usize, M::Pages::table(PhysAddr(cap.base)));
         } else {
-            let flags = Self::flags_for(&cap, call.w[3])?;
+            let flags = Self::flags_for(&cap, self.core, call.w[3])?;
             let page = span(call.cap.level);
             let base = cap.base.checked_add(call.w[4]).ok_or(Error::BadArgument)?;
             let len = u64::from(count) * page;
@@ -78,9 +78,11 @@ impl<M: Machine> Kernel<M> {
                 }
                 self.memory.machine().sync_instructions(PhysAddr(base), len);
             }
-            for n in 0..count {
-                let pte = M::Pages::page(PhysAddr(base + u64::from(n) * page), flags, call.cap.level);
-                self.memory.set_entry(table, (first + n) as usize, pte);
+            let mut pte = M::Pages::page(PhysAddr(base), flags, call.cap.level);
+            for n in first..first + count {
+                self.memory.set_entry(table, n as usize, pte);
+                // The address lies in an entry as it is (`ADDRESS`), and the range ends below 2^48.
+                pte += page;
             }
         }
         self.memory.slot_mut(from).set_extra(Mapping { table, entry: first, count }.pack());
@@ -89,7 +91,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The flags to map `cap` with when the user asks for `bits`.
-    fn flags_for(cap: &Cap, bits: u64) -> Result<MapFlags, Error> {
+    fn flags_for(cap: &Cap, core: CoreId, bits: u64) -> Result<MapFlags, Error> {
         let asked = u8::try_from(bits).ok().and_then(MapFlags::from_bits).ok_or(Error::BadArgument)?;
         let mut flags = (asked & !MapFlags::DEVICE) | MapFlags::READ | MapFlags::USER;
         match cap.ty {
@@ -99,6 +101,10 @@ impl<M: Machine> Kernel<M> {
         }
         if !flags.is_sound() {
             return Err(Error::WriteExecute);
+        }
+        // Instructions are made fetchable through the CPU driver's own view of RAM, where it has no other memory.
+        if flags.contains(MapFlags::EXECUTE) && (cap.ty != CapType::Frame || cap.owner != core) {
+            return Err(Error::Remote);
         }
         let needs = [
             (MapFlags::READ, Rights::READ),
@@ -115,13 +121,15 @@ impl<M: Machine> Kernel<M> {
         call.need(Rights::WRITE)?;
         let (first, count) = Self::entries(call)?;
         let table = PhysAddr(call.cap.base);
-        if self.memory.entry(table, first as usize) == 0 {
-            return Err(Error::NotMapped);
-        }
+        let mut any = 0;
         for n in first..first + count {
+            any |= self.memory.entry(table, n as usize);
             self.memory.set_entry(table, n as usize, 0);
         }
-        self.flush(call, count);
+        if any == 0 {
+            return Err(Error::NotMapped);
+        }
+        self.flush();
         Ok(Outcome::Value(0))
     }
 
@@ -130,41 +138,43 @@ impl<M: Machine> Kernel<M> {
         let (first, count) = Self::entries(call)?;
         let (table, level) = (PhysAddr(call.cap.base), call.cap.level);
         let proof = if call.w[4] == 0 { None } else { Some(self.lookup(call.cptr_lo(4))?.1) };
-        for n in first..first + count {
-            let Pte::Page(pa, old) = M::Pages::decode(self.memory.entry(table, n as usize), level) else {
-                return Err(Error::NotMapped);
-            };
-            Self::reflag(proof.as_ref(), pa, span(level), old, call.w[3])?;
+        if count > MAX_PROTECT {
+            return Err(Error::BadArgument);
         }
-        for n in first..first + count {
-            if let Pte::Page(pa, old) = M::Pages::decode(self.memory.entry(table, n as usize), level) {
-                let flags = Self::reflag(proof.as_ref(), pa, span(level), old, call.w[3])?;
-                self.memory.set_entry(table, n as usize, M::Pages::page(pa, flags, level));
-                if flags.contains(MapFlags::EXECUTE) && !old.contains(MapFlags::EXECUTE) {
-                    if count > MAX_EXECUTABLE {
-                        return Err(Error::BadArgument);
+        // All or nothing: first ask, then do.
+        for doing in [false, true] {
+            for n in first..first + count {
+                let Pte::Page(pa, old) = M::Pages::decode(self.memory.entry(table, n as usize), level) else {
+                    return Err(Error::NotMapped);
+                };
+                let flags = self.reflag(proof.as_ref(), pa, level, old, call.w[3])?;
+                if doing {
+                    self.memory.set_entry(table, n as usize, M::Pages::page(pa, flags, level));
+                    if flags.contains(MapFlags::EXECUTE) && !old.contains(MapFlags::EXECUTE) {
+                        self.memory.machine().sync_instructions(pa, PAGE_SIZE);
                     }
-                    self.memory.machine().sync_instructions(pa, span(level));
                 }
             }
         }
-        self.flush(call, count);
+        self.flush();
         Ok(Outcome::Value(0))
     }
 
     /// The new flags of a page at `pa` that has `old`: fewer, or what `proof`, a capability for it, allows.
     fn reflag(
+        &self,
         proof: Option<&Cap>,
         pa: PhysAddr,
-        len: u64,
+        level: u8,
         old: MapFlags,
         bits: u64,
     ) -> Result<MapFlags, Error> {
         if let Some(cap) = proof {
-            if pa.0 < cap.base || pa.0 + len > cap.end() {
-                return Err(Error::BadArgument);
-            }
-            return Self::flags_for(cap, bits);
+            let flags = Self::flags_for(cap, self.core, bits)?;
+            let inside = pa.0 >= cap.base && pa.0 + span(level) <= cap.end();
+            // As for `map`: no instructions in large pages.
+            let fits = level == 0 || !flags.contains(MapFlags::EXECUTE);
+            return if inside && fits { Ok(flags) } else { Err(Error::BadArgument) };
         }
         let asked = u8::try_from(bits).ok().and_then(MapFlags::from_bits).ok_or(Error::BadArgument)?;
         let keep = MapFlags::DEVICE | MapFlags::READ | MapFlags::USER;
@@ -172,46 +182,43 @@ impl<M: Machine> Kernel<M> {
         if old.contains(flags) { Ok(flags) } else { Err(Error::NoRight) }
     }
 
-    fn flush(&mut self, call: &Call, count: u32) {
-        let page = span(call.cap.level);
+    /// Forgets all translations of user addresses. Not only those of the addresses that a caller could name: it might
+    /// name others, or have the table mapped twice, and go on using memory that has become something else.
+    fn flush(&mut self) {
         let machine = self.memory.machine();
         machine.sync_tables();
-        if count > FLUSH_ALL_ABOVE || call.cap.level != 0 {
-            machine.flush_all();
-        } else {
-            for n in 0..u64::from(count) {
-                machine.flush_page(VirtAddr(call.w[2].wrapping_add(n * page) & !(PAGE_SIZE - 1)));
-            }
-        }
+        machine.flush_all();
     }
 
-    /// Where `cap` is mapped, if its table still exists and still says so.
-    fn mapping(&self, cap: &Cap) -> Option<Mapping> {
+    /// Whether any entry that the capability `cap` filled still maps it; takes those entries away if `remove`. Each entry
+    /// is asked: a user may have unmapped some of them, and mapped other things there.
+    fn mapping(&mut self, cap: &Cap, remove: bool) -> bool {
         if !matches!(cap.ty, CapType::Frame | CapType::DeviceFrame | CapType::WindowFrame | CapType::VNode) {
-            return None;
+            return false;
         }
-        let mapping = Mapping::unpack(cap.extra)?;
-        let at = self.caps.find(&self.memory, CapType::VNode, mapping.table.0, PAGE_SIZE)?;
-        let level = self.memory.slot(at).cap()?.level;
-        match M::Pages::decode(self.memory.entry(mapping.table, mapping.entry as usize), level) {
-            Pte::Table(next) if cap.ty == CapType::VNode && next.0 == cap.base => Some(mapping),
-            Pte::Page(pa, _) if cap.ty != CapType::VNode && pa.0 >= cap.base && pa.0 < cap.end() => {
-                Some(mapping)
+        let Some(mapping) = Mapping::unpack(cap.extra) else { return false };
+        if self.caps.find(&self.memory, CapType::VNode, mapping.table.0, PAGE_SIZE).is_none() {
+            return false;
+        }
+        let mut any = false;
+        for n in mapping.entry..mapping.entry + mapping.count {
+            let entry = self.memory.entry(mapping.table, n as usize);
+            let pa = entry & ADDRESS;
+            if entry != 0 && pa >= cap.base && pa < cap.end() {
+                any = true;
+                if remove {
+                    self.memory.set_entry(mapping.table, n as usize, 0);
+                }
             }
-            _ => None,
         }
+        any
     }
 
-    /// Takes away the mapping that the capability in slot `at` made, if it still stands.
+    /// Takes away the mapping that the capability in slot `at` made, as far as it still stands.
     pub(crate) fn unmap_slot(&mut self, at: SlotRef, cap: &Cap) {
-        if let Some(mapping) = self.mapping(cap) {
-            for n in mapping.entry..mapping.entry + mapping.count {
-                self.memory.set_entry(mapping.table, n as usize, 0);
-            }
+        if self.mapping(cap, true) {
             self.memory.slot_mut(at).set_extra(0);
-            let machine = self.memory.machine();
-            machine.sync_tables();
-            machine.flush_all();
+            self.flush();
         }
     }
 }

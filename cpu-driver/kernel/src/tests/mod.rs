@@ -2,5 +2,6 @@
 
 mod domains;
 mod fuzz;
+mod hostile;
 mod memory;
 mod rig;
