@@ -55,13 +55,15 @@ pub struct Monitor {
     pub(crate) leader: ops::leader::State,
     pub(crate) power: ops::power::State,
     pub(crate) status: ops::status::State,
+    pub(crate) heartbeat: ops::heartbeat::State,
 }
 
 /// Messages to itself that one call delivers; the rest waits for [`Monitor::flush`].
 const LOOPBACK_BATCH: usize = 64;
 
 impl Monitor {
-    /// The monitor that `config` describes. `now` is its clock; it must not go back.
+    /// The monitor that `config` describes. `now` is its clock; a call whose time is earlier than the last one's counts as
+    /// made at that.
     pub fn new(config: Config, now: u64) -> Self {
         let mut chans = Chans::default();
         let mut to_core = Vec::new();
@@ -95,6 +97,7 @@ impl Monitor {
             leader: ops::leader::State::default(),
             power: ops::power::State::default(),
             status: ops::status::State::default(),
+            heartbeat: ops::heartbeat::State::default(),
             config,
         };
         monitor.found_island();
@@ -139,7 +142,7 @@ impl Monitor {
     /// Takes in the message that came on `chan`.
     #[inline]
     pub fn message(&mut self, now: u64, chan: Chan, message: &Message, sink: &mut dyn Sink) {
-        self.now = now;
+        self.now = self.now.max(now);
         let Some(entry) = self.chans.get_mut(chan) else { return };
         entry.heard = now;
         let role = entry.role;
@@ -181,7 +184,7 @@ impl Monitor {
 
     /// Takes in what else happened.
     pub fn handle(&mut self, now: u64, event: Event, sink: &mut dyn Sink) {
-        self.now = now;
+        self.now = self.now.max(now);
         match event {
             Event::Start => self.on_start(sink),
             Event::LinkUp { link, epoch } => self.on_link_up(link, epoch, sink),
@@ -201,7 +204,7 @@ impl Monitor {
     /// Sends what waits for room, as far as there is some now. Call it after a batch of messages and events, and
     /// again soon while [`has_backlog`](Self::has_backlog).
     pub fn flush(&mut self, now: u64, sink: &mut dyn Sink) {
-        self.now = now;
+        self.now = self.now.max(now);
         self.run_loopback(sink);
         if !self.has_backlog() && !self.power.is_pending() {
             return;
@@ -223,6 +226,11 @@ impl Monitor {
         !self.loopback.is_empty()
             || self.chans.iter().any(|(_, e)| e.has_backlog())
             || self.stream.is_stalled()
+    }
+
+    /// Whether it has messages for itself: [`flush`](Self::flush) at once makes progress.
+    pub fn talks_to_itself(&self) -> bool {
+        !self.loopback.is_empty()
     }
 
     /// When [`Event::Tick`] is due at the latest, if nothing else happens.
@@ -353,7 +361,8 @@ impl Monitor {
 
     /// Delivers messages to itself.
     fn run_loopback(&mut self, sink: &mut dyn Sink) {
-        for _ in 0..LOOPBACK_BATCH {
+        // What an answer to itself begins waits for the next call, which has a later time.
+        for _ in 0..self.loopback.len().min(LOOPBACK_BATCH) {
             let Some(message) = self.loopback.pop_front() else { return };
             let header = message.header();
             if message.kind == Echo::KIND {

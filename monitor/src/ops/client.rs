@@ -204,7 +204,7 @@ impl Monitor {
             let (request, lost) = (p.request, self.status_of(p.from));
             if let Err(refusal) = lost {
                 self.client_fault(request, refusal, sink);
-            } else if self.epoch_of(p.from.island()) != p.epoch {
+            } else if self.is_void(p.from.island(), p.epoch) {
                 self.client_fault(request, Refusal::Aborted, sink);
             }
         }

@@ -98,6 +98,11 @@ impl Monitor {
         self.accepted.get(island.0 as usize).copied().unwrap_or_default()
     }
 
+    /// Whether what was begun with `island` in `epoch` is void. Within the own island a new epoch changes nothing.
+    pub(crate) fn is_void(&self, island: IslandId, epoch: Epoch) -> bool {
+        island != self.island && self.epoch_of(island) != epoch
+    }
+
     pub(crate) fn on_start(&mut self, sink: &mut dyn Sink) {
         if self.is_first() {
             self.start_cores(sink);
@@ -142,6 +147,8 @@ impl Monitor {
         let too_old = self.islands.get(peer).is_none_or(|i| epoch <= i.refused || epoch < i.epoch);
         if too_old || peer == self.island {
             self.counters.stale += 1;
+            // Who gave it up may be gone: unless it is told here, it waits for ever.
+            sink.act(Action::RefuseEpoch { link, epoch });
             return self.note(1, format!("link to island {peer}: epoch {epoch} was given up"), sink);
         }
         entry.up = Some(epoch);
@@ -335,10 +342,11 @@ impl Monitor {
             own.links = links;
             own.seq += 1;
         }
+        // First the conclusions: others are told that a peer is lost before they see that it cannot be reached.
+        self.recompute(sink);
         if let Some(ad) = self.island_ad(self.island) {
             self.flood(&ad, None, sink);
         }
-        self.recompute(sink);
     }
 
     /// A core of the own island changed: say so.
@@ -446,10 +454,15 @@ impl Monitor {
         self.leader_check(sink);
     }
 
-    /// Whether islands are still waited for.
+    /// Whether islands are still waited for, or cores of those that are up: an island may have settled before this
+    /// replica has heard of all its cores.
     pub(crate) fn is_joining(&self) -> bool {
-        let waited = |s| s == IslandState::Expected;
-        self.islands.iter().any(|(_, i)| waited(i.state) || (i.state == IslandState::Up && !i.settled))
+        let unsettled = |c: &Core| matches!(c.state, CoreState::Present | CoreState::Starting);
+        self.islands.iter().any(|(_, island)| match island.state {
+            IslandState::Expected => true,
+            IslandState::Up => !island.settled || island.cores.iter().any(unsettled),
+            IslandState::Absent | IslandState::Lost | IslandState::Unreachable => false,
+        })
     }
 }
 
@@ -468,6 +481,8 @@ mod tests {
         assert_eq!(m.status_of(core(1, 0)), Err(Refusal::Lost));
         m.handle(11, Event::LinkUp { link: 0, epoch: Epoch(1) }, &mut log);
         assert_eq!(m.status_of(core(1, 0)), Err(Refusal::Lost), "the same epoch is refused");
+        let told = |a: &Action| matches!(a, Action::RefuseEpoch { link: 0, epoch: Epoch(1) });
+        assert!(log.actions.iter().any(told), "and the peer is told so");
         let stale = m.counters().stale;
         m.handle(12, Event::LinkUp { link: 0, epoch: Epoch(2) }, &mut log);
         for old in island_says(1, 9, 2, 1, core(0, 0)) {

@@ -141,7 +141,7 @@ impl Monitor {
             let result = self.status_of(to);
             if result.is_err() {
                 self.finish_ping(slot, result, sink);
-            } else if self.epoch_of(to.island()) != epoch {
+            } else if self.is_void(to.island(), epoch) {
                 self.finish_ping(slot, Err(Refusal::Aborted), sink);
             }
         }

@@ -237,7 +237,7 @@ impl Monitor {
     pub(crate) fn stream_recheck(&mut self, sink: &mut dyn Sink) {
         for slot in 0..MAX_STREAMS {
             if let Some(stream) = &self.stream.incoming[slot]
-                && self.epoch_of(stream.from.island()) != stream.epoch
+                && self.is_void(stream.from.island(), stream.epoch)
             {
                 self.stream.incoming[slot] = None;
             }
@@ -246,7 +246,7 @@ impl Monitor {
             };
             if let Err(refusal) = self.status_of(to) {
                 self.end_stream(slot, refusal, sink);
-            } else if self.epoch_of(to.island()) != epoch {
+            } else if self.is_void(to.island(), epoch) {
                 self.end_stream(slot, Refusal::Aborted, sink);
             }
         }

@@ -150,10 +150,10 @@ impl Io {
                     events.push(Event::LinkLost { link, why: format!("{why}") });
                 }
                 State::Lost(why) => warn!("link to island {}: {why}", port.link.peer()),
+                // The peer gave us up, not we the peer: its epoch still counts.
                 State::Refused { up_to } => {
                     if core::mem::take(&mut port.up) {
                         port.channels.peer_down();
-                        events.push(Event::LinkLost { link, why: format!("refuses our epoch {up_to}") });
                     }
                     events.push(Event::EpochRefused { epoch: up_to });
                 }
@@ -176,10 +176,12 @@ impl Io {
         }
     }
 
-    /// Others gave the peer's epoch up. Its own link finds out by its silence; until then the monitor takes nothing of it.
+    /// Others gave the peer's epoch up: it is told so in our greeting, and comes back in a later one.
     pub fn refuse(&mut self, link: u16, epoch: Epoch) {
-        if let Some(Port::Link(port)) = self.ports.get(usize::from(link)) {
-            warn!("island {} was given up in epoch {epoch} by others", port.link.peer());
+        if let Some(Port::Link(port)) = self.ports.get_mut(usize::from(link)) {
+            port.link.refuse(epoch);
+            port.channels.peer_down();
+            port.up = false;
         }
     }
 
