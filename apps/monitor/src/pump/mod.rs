@@ -186,7 +186,7 @@ impl Pump {
         if self.monitor.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle(Event::Tick);
         }
-        self.monitor.flush(clock::ticks(), &mut self.io);
+        self.monitor.flush(now, &mut self.io);
         news |= self.monitor.talks_to_itself();
         while let Some((level, line)) = log::drain() {
             self.monitor.log(now, level as u8, &line, &mut self.io);
