@@ -38,7 +38,7 @@ struct Run {
 }
 
 /// Pages that one invocation maps executable at most: the CPU driver must make each fetchable.
-const MAX_EXECUTABLE: u64 = 64;
+const MAX_EXECUTABLE: u64 = 32;
 
 /// Cuts a page-aligned range at the borders of leaf tables, and after `most` pages.
 fn runs(va: u64, len: u64, most: u64) -> impl Iterator<Item = Run> {

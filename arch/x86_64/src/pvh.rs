@@ -107,7 +107,7 @@ impl<'a> StartInfo<'a> {
         let entries = memory.bytes(PhysAddr(raw.memory_map), entries as u64).ok_or(Malformed::MemoryMap)?;
         let mut memory_map = [MapEntry::new_zeroed(); MAX_MAP];
         // Copied, as the loader promises no alignment.
-        memory_map.as_mut_bytes()[..entries.len()].copy_from_slice(entries);
+        memory_map.as_mut_bytes().iter_mut().zip(entries).for_each(|(to, from)| *to = *from);
         let module = match raw.modules {
             0 => None,
             _ => {
@@ -129,7 +129,7 @@ impl<'a> StartInfo<'a> {
 
     /// The memory map.
     pub fn memory_map(&self) -> &[MapEntry] {
-        &self.memory_map[..self.entries]
+        self.memory_map.get(..self.entries).unwrap_or_default()
     }
 }
 

@@ -32,7 +32,7 @@ impl RamMap {
 
     /// The ranges.
     pub fn ranges(&self) -> &[PhysRange] {
-        &self.ranges[..self.used]
+        self.ranges.get(..self.used).unwrap_or_default()
     }
 
     /// Calls `free` with all RAM that is not in `reserved`.

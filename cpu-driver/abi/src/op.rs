@@ -50,10 +50,11 @@ ops! {
 
     /// VNode: maps. w1 lo: first entry; w1 hi: number of entries. w2: CPtr of a frame, device frame, window frame, or
     /// of a VNode one level down; a slot can be mapped in one place at a time: for two, copy it. w3: [`MapFlags`](skerry_hal::MapFlags) bits. w4: offset into the frame.
+    /// Executable: at most 32 pages, of a frame of this core's own.
     Map = 20,
     /// VNode: unmaps w1 hi entries from entry w1 lo. (w2 is unused: all translations of user addresses are forgotten.)
     Unmap = 21,
-    /// VNode: changes flags of at most 64 entries. w1, w2 as in `Unmap`; w3: flags; w4: CPtr of the mapped capability, which must carry the
+    /// VNode: changes flags of at most 32 entries. w1, w2 as in `Unmap`; w3: flags; w4: CPtr of the mapped capability, which must carry the
     /// rights, or 0: then flags can only be taken away.
     Protect = 22,
 

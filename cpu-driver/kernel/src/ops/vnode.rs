@@ -8,10 +8,10 @@ use skerry_caps::{Cap, SlotRef, Store};
 use skerry_hal::paging::{ADDRESS, ENTRIES, ROOT_LEVEL, span};
 use skerry_hal::{Machine, MapFlags, PageFormat, Pte};
 
-/// Pages of instructions that one mapping may make fetchable: bounds the cache maintenance.
-const MAX_EXECUTABLE: u32 = 64;
-/// Entries that one invocation may protect: each is read, judged and written.
-const MAX_PROTECT: u32 = 64;
+/// Pages of instructions that one mapping may make fetchable: bounds the cache maintenance, on ARM five instructions a line.
+const MAX_EXECUTABLE: u32 = 32;
+/// Entries that one invocation may protect: each is read, judged and written, and may become executable.
+const MAX_PROTECT: u32 = MAX_EXECUTABLE;
 
 /// Where a capability is mapped: what its own word holds. 0: nowhere.
 #[derive(Clone, Copy)]

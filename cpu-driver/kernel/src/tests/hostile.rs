@@ -127,6 +127,24 @@ fn memory_of_this_core_cannot_be_adopted() {
     assert_eq!(far, Ok(0), "what was never this core's");
 }
 
+/// Rule `bounded`: what would take longer is refused as a whole.
+#[test]
+fn one_call_does_not_do_too_much() {
+    let mut rig = Rig::boot();
+    let ram = rig.ram();
+    rig.retype(ram, CapType::VNode, 0, 0, PAGE_SIZE, LEAF).unwrap();
+    rig.retype(ram, CapType::Frame, 0, 0x10000, 64 * PAGE_SIZE, A).unwrap();
+    let map = |count, flags| [halves(0, count), u64::from(A.0), flags, 0];
+    assert_eq!(rig.invoke(LEAF, Op::Map, &map(33, RX)), Err(Error::BadArgument));
+    rig.invoke(LEAF, Op::Map, &map(64, RW)).unwrap();
+    let protect = |count| [halves(0, count), 0, RX, u64::from(A.0)];
+    assert_eq!(rig.invoke(LEAF, Op::Protect, &protect(33)), Err(Error::BadArgument));
+    let table = PhysAddr(base(&mut rig, LEAF));
+    let before = rig.word(table);
+    rig.invoke(LEAF, Op::Protect, &protect(32)).unwrap();
+    assert_ne!(rig.word(table), before);
+}
+
 /// The CPU driver reaches only its own core's RAM.
 #[test]
 fn memory_that_the_cpu_driver_cannot_reach_is_neither_page_nor_instructions() {
