@@ -122,7 +122,12 @@ impl Pool {
         self.extents.iter().filter(|e| e.node == node).map(|e| e.len).sum()
     }
 
-    /// Bytes ever added.
+    /// Bytes that were taken now belong to another core.
+    pub fn gave_away(&mut self, len: u64) {
+        self.total = self.total.saturating_sub(len);
+    }
+
+    /// Bytes added, without those that were given away.
     pub fn total(&self) -> u64 {
         self.total
     }
@@ -167,11 +172,14 @@ mod tests {
     fn the_node_is_respected() {
         let mut pool = pool();
         assert_eq!(pool.nodes(), [0, 1]);
+        let before = pool.total();
         let slice = pool.take(2 * MIB, 2 * MIB, Some(1)).unwrap();
         assert_eq!((slice.base, slice.node, slice.whole), (0x4000_0000, 1, false));
         assert_eq!(pool.take(8 * MIB, PAGE_SIZE, Some(0)), None);
         assert_eq!(pool.take(PAGE_SIZE, PAGE_SIZE, Some(2)), None);
-        assert_eq!(pool.free(), 21 * MIB);
+        assert_eq!((pool.free(), pool.total()), (21 * MIB, before));
+        pool.gave_away(slice.len);
+        assert_eq!(pool.total(), before - 2 * MIB);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::shell::{Result, cargo, progress, root, run};
 use crate::targets::{Package, TARGETS, Target};
 use skerry_bundle::{Bundle, Kind};
 use skerry_images::pack::{Packer, describe};
-use skerry_images::{Error, arm_image};
+use skerry_images::{Error, arm_image, elf};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -102,6 +102,8 @@ fn names(packages: &[&Package]) -> String {
 
 fn add(packer: &mut Packer, target: &Target, package: &Package, path: &Path, dir: &Path) -> Result<()> {
     let file = std::fs::read(path).map_err(Error::file(path))?;
+    // Debuggers read the linked file. Of a CPU driver the monitors read the symbols: where another core enters.
+    let file = elf::strip(&file, package.cpu_driver)?;
     if package.cpu_driver {
         let boot = dir.join(package.member);
         let image = if target.isa == "aarch64" { arm_image::from_elf(&file)? } else { file.clone() };

@@ -57,10 +57,10 @@ impl Starter {
         // SAFETY: whoever has the bundle's frame has it read-only, ourselves included.
         let bytes = unsafe { view.bytes() };
         let isa = skerry_user::ISA.name();
-        // `init` has verified it: opening it again would read all of it again.
         this.monitor = skerry_bundle::find_member(bytes, isa, "monitor");
         this.bench = skerry_bundle::find_member(bytes, isa, "bench");
-        let driver = Bundle::open(bytes)
+        // `init` has checked all of it.
+        let driver = Bundle::open_checked(bytes)
             .ok()
             .and_then(|b| b.members().find(|m| m.kind == Kind::CpuDriver && m.isa == isa));
         this.driver = driver.and_then(|member| Some((member.data, plan(member.data)?)));
@@ -157,6 +157,7 @@ impl Pump {
         })?;
         for given in [&slice, &image, &ram] {
             KERNEL.disown(given.ram.cap, core).map_err(|e| format!("giving memory away: {e}"))?;
+            domain.mem.ram.gave_away(given.ram.len);
         }
 
         let say = |e| format!("its channel: {e}");
@@ -170,6 +171,7 @@ impl Pump {
         started.map_err(|e| format!("{e}"))?;
         info!("core {core} on node {node}: started, {} KiB", share >> 10);
         self.handle(Event::Memory { core, node, total: share, free: share });
+        self.report_memory();
         Ok(())
     }
 }
