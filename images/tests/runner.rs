@@ -126,9 +126,8 @@ fn power_off_is_told_from_death() {
     let system = stage.boot();
     let text = message(system.exec(1, "exit", SOON));
     assert!(text.contains("QEMU ended") || text.contains("console"), "{text}");
-    while system.alive(1) {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    assert!(system.wait_end(1, SOON).unwrap().success());
+    assert!(message(system.wait_end(0, Duration::ZERO)).contains("island 0 still runs"));
     assert_eq!(system.powered_off(), Some(1));
 }
 

@@ -1,11 +1,12 @@
 //! Refusing fleets that could not boot, before anything is started.
 
 use super::{Fleet, FleetError, Island, Link, Size, bad};
+use skerry_urpc::window::Window;
 
 /// The least memory an island starts with.
 pub const MIN_MEMORY: Size = Size(64 << 20);
-/// The least window that has room for the channels.
-pub const MIN_WINDOW: Size = Size(1 << 20);
+/// The least window that has room for the channels: the monitors' and one for domains.
+pub const MIN_WINDOW: Size = Size(Window::min_bytes(1) as u64);
 /// The largest window: what QEMU's 32-bit PCI hole surely has room for, several of them.
 pub const MAX_WINDOW: Size = Size(256 << 20);
 /// Device numbers that the runner gives to windows: 0x10 to 0x1f.

@@ -21,6 +21,7 @@ use console::{Console, Screen};
 use process::Process;
 use std::fs::File;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -128,6 +129,23 @@ impl System {
     /// Whether the island's QEMU still runs (it may be stopped).
     pub fn alive(&self, island: usize) -> bool {
         self.island(island).is_ok_and(|i| i.process.exit().is_none())
+    }
+
+    /// Waits until the island's QEMU has ended.
+    ///
+    /// # Errors
+    /// Time is up, or it was never started; the error holds the ends of all consoles.
+    pub fn wait_end(&self, island: usize, timeout: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(status) = self.island(island)?.process.exit() {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                return Err(self.blame(format!("island {island} still runs")));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The first island whose QEMU runs: the one that offers the shell.
