@@ -4,8 +4,13 @@
 //! through `images::runner`, drives its shell, and checks; a hang is a failure that shows the consoles. No test asserts
 //! how long something took: the times here only say when a hang is a hang.
 //!
+//! [`tables`] holds what the shell's answers must look like, [`cli`] drives `cargo xtask` itself.
+//!
 //! Neighbours: `images` below; nothing above.
 #![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod tables;
 
 use skerry_images::fleet::Fleet;
 use skerry_images::runner::{Options, System};

@@ -10,8 +10,8 @@ mod across;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use skerry_abi::{CPtr, Op, PAGE_SIZE};
-use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::shell::{Done, TextLine};
+use skerry_urpc::formats::{Refusal, conformance};
 use skerry_urpc::wire::{Body, Header, encode};
 use skerry_urpc::{Channel, Message, Transport};
 use skerry_user::chan::{Chan, PAGE_LAYOUT, Peer};
@@ -57,6 +57,9 @@ fn main(mut domain: Domain) {
     if name == "urpc.xisa.peer" {
         known = across::serve(&mut domain).is_some();
     }
+    if name == "conformance" {
+        known = conformance(&mut out);
+    }
     if all || name == "upcall" {
         // Does not come back: the upcall says the last word.
         upcalls(&mut domain, &mut out);
@@ -64,6 +67,19 @@ fn main(mut domain: Domain) {
     }
     let refusal = if known { 0 } else { Refusal::BadRequest as u16 };
     out.send(&Done { refusal, ..Done::default() });
+}
+
+/// Every message of the system, laid out by this ISA's compiler: the checksum that all ISAs must have in common.
+fn conformance(out: &mut Out) -> bool {
+    let isa = ISA.name();
+    match conformance::check() {
+        Ok(kinds) => {
+            out.line(&alloc::format!("conformance.kinds.{isa} {kinds} messages"));
+            out.line(&alloc::format!("conformance.crc.{isa} {} crc32", conformance::crc()));
+        }
+        Err(kind) => out.line(&alloc::format!("conformance: {isa} lays {kind} out differently")),
+    }
+    conformance::check().is_ok()
 }
 
 /// Ticks that `what` takes, the reading of the clock taken off.

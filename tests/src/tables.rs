@@ -1,0 +1,141 @@
+//! What the shell's answers must look like. Each check panics with what it found.
+
+use crate::HANG;
+use skerry_images::fleet::{Fleet, Island};
+use skerry_images::runner::{Reply, System};
+
+/// Runs a command that must succeed on the first island; answers its lines.
+pub fn ask(system: &System, command: &str) -> Vec<String> {
+    ask_on(system, 0, command)
+}
+
+/// The same on another island.
+pub fn ask_on(system: &System, island: usize, command: &str) -> Vec<String> {
+    let Reply { lines, status } =
+        system.exec(island, command, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    assert_eq!(status, 0, "`{command}` failed: {lines:?}");
+    lines
+}
+
+/// NUMA node of a core, as the runner lays an island out: evenly.
+pub fn node(island: &Island, core: u32) -> u32 {
+    let end_of = |node: u32| (node + 1) * island.cores / island.nodes;
+    (0..island.nodes).find(|&node| core < end_of(node)).expect("a core of the island")
+}
+
+/// `cores`: the header, then exactly a line for each core of the fleet, all up.
+pub fn check_cores(system: &System) {
+    let lines = ask(system, "cores");
+    let mut expected = vec!["core isa island node state".to_string()];
+    for (number, island) in system.fleet().islands.iter().enumerate() {
+        expected.extend((0..island.cores).map(|core| {
+            let isa = island.board.isa();
+            format!("{number}.{core} {isa} {number} {} up", node(island, core))
+        }));
+    }
+    // The last column, how many channels a monitor has, follows from what was done before.
+    let split =
+        |line: &String| line.rsplit_once(' ').map(|(rest, last)| (rest.to_string(), last.to_string()));
+    let (table, channels): (Vec<_>, Vec<_>) = lines.iter().filter_map(split).unzip();
+    assert_eq!(table, expected, "{lines:#?}");
+    assert_eq!(channels[0], "channels");
+    let all = system.fleet().cores();
+    for count in &channels[1..] {
+        let count: u32 = count.parse().unwrap_or_else(|_| panic!("a number of channels in {lines:?}"));
+        assert!(all == 1 || count >= 1, "a core without a channel: {lines:#?}");
+    }
+}
+
+/// `ping`: one line in nanoseconds and one in ticks, nothing lost, and figures in order.
+pub fn check_ping(system: &System, from: &str, to: &str, count: u32) {
+    let lines = ask(system, &format!("ping {from} {to} {count}"));
+    let mut units: Vec<&str> = lines.iter().map(|line| ping_unit(line, from, to, count)).collect();
+    units.sort_unstable();
+    assert_eq!(units, ["ns", "ticks"], "{lines:#?}");
+}
+
+fn ping_unit<'a>(line: &'a str, from: &str, to: &str, count: u32) -> &'a str {
+    let words: Vec<&str> = line.split(' ').collect();
+    let ["ping", a, b, "count", n, "lost", "0", "min", min, "median", median, "p99", p99, unit] = words[..]
+    else {
+        panic!("no line of a ping without loss: {line:?}");
+    };
+    assert_eq!((a, b, n), (from, to, &*count.to_string()), "{line:?}");
+    let figures =
+        [min, median, p99].map(|figure| figure.parse::<u64>().unwrap_or_else(|_| panic!("{line:?}")));
+    // A core needs no message to reach itself.
+    assert!(figures.is_sorted() && (figures[2] > 0 || from == to), "{line:?}");
+    unit
+}
+
+/// `islands`: every island up in its first epoch, with all its cores and links.
+pub fn check_islands(system: &System) {
+    let fleet = system.fleet();
+    let mut expected = vec!["island isa state epoch cores up links".to_string()];
+    for (number, island) in fleet.islands.iter().enumerate() {
+        let mut links: Vec<String> = fleet.links_of(number).map(|(peer, _)| peer.to_string()).collect();
+        if links.is_empty() {
+            links.push("-".into());
+        }
+        let (isa, cores) = (island.board.isa(), island.cores);
+        expected.push(format!("{number} {isa} up 1 {cores} {cores} {}", links.join(",")));
+    }
+    assert_eq!(ask(system, "islands"), expected);
+}
+
+/// `mem`: a line for each core of the first island; more than nothing in all, and not more free than there is.
+pub fn check_memory(system: &System) {
+    let lines = ask(system, "mem");
+    let island = &system.fleet().islands[0];
+    assert_eq!(lines[0], "core node total_kib free_kib");
+    assert_eq!(lines.len() as u32, island.cores + 1, "{lines:#?}");
+    let mut all = 0;
+    for (core, line) in (0..).zip(&lines[1..]) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [id, at, total, free] = words[..] else { panic!("{line:?}") };
+        assert_eq!((id, at), (&*format!("0.{core}"), &*node(island, core).to_string()), "{line:?}");
+        let (total, free) = (total.parse::<u64>().expect(line), free.parse::<u64>().expect(line));
+        assert!(0 < total && free <= total, "{line:?}");
+        all += total;
+    }
+    assert!(all <= island.memory.0 >> 10, "more memory than the island has: {lines:#?}");
+}
+
+/// `help`, and lines that are no command.
+pub fn check_help_and_errors(system: &System) {
+    let help = ask(system, "help");
+    for command in
+        ["cores", "islands", "mem", "ping FROM TO [COUNT]", "log LEVEL", "bench NAME", "exit", "help"]
+    {
+        assert!(help.iter().any(|line| line.starts_with(command)), "no help for {command}: {help:#?}");
+    }
+    assert_eq!(ask(system, "help cores").len(), 1);
+    let bad = |command: &str| {
+        let reply = system.exec(0, command, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        assert_ne!(reply.status, 0, "`{command}` succeeded: {:?}", reply.lines);
+        assert_eq!(reply.lines.len(), 1, "{:?}", reply.lines);
+        reply.lines[0].clone()
+    };
+    assert_eq!(bad("corse"), "corse: unknown command; `help` lists the commands");
+    assert!(bad("ping 0.0").contains("FROM TO [COUNT]"));
+    assert!(bad("ping 0 0.0").contains("ISLAND.LOCAL"));
+    let nobody = bad("ping 0.0 63.63");
+    assert!(nobody.starts_with("ping: "), "{nobody}");
+}
+
+/// All islands say that they are up; the system is complete.
+pub fn check_up(system: &System, fleet: &Fleet) {
+    let line = system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let expected = format!("skerry: system up, {} cores on {} islands", fleet.cores(), fleet.islands.len());
+    assert!(line.contains(&expected), "{line}");
+}
+
+/// `exit`: every QEMU ends by itself, as one does whose guest powers off.
+pub fn check_exit(system: &System) {
+    // The answer may be lost with the console.
+    let _ = system.exec(0, "exit", HANG);
+    for island in 0..system.fleet().islands.len() {
+        let status = system.wait_end(island, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        assert!(status.success(), "island {island} ended with {status}");
+    }
+}
