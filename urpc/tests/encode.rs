@@ -8,14 +8,16 @@ use skerry_urpc::wire::{BODY_BYTES, Body, HEADER_WORDS, Header, encode};
 use skerry_urpc::{Block, Channel, Layout, Message, Transport};
 
 fn header() -> impl Strategy<Value = Header> {
-    any::<(u32, u32, u32, u8, u8, u16, u64)>().prop_map(|(src, dst, epoch, hops, flags, request, tag)| Header {
-        src: CoreId::from_raw(src),
-        dst: CoreId::from_raw(dst),
-        epoch: Epoch(epoch),
-        hops,
-        flags,
-        request,
-        tag,
+    any::<(u32, u32, u32, u8, u8, u16, u64)>().prop_map(|(src, dst, epoch, hops, flags, request, tag)| {
+        Header {
+            src: CoreId::from_raw(src),
+            dst: CoreId::from_raw(dst),
+            epoch: Epoch(epoch),
+            hops,
+            flags,
+            request,
+            tag,
+        }
     })
 }
 

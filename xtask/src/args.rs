@@ -24,13 +24,27 @@ cargo xtask COMMAND
   check              formatting, lints for host and bare targets, licences, house rules
   bench [NAME]       figures, one line each: name value unit
   doctor             what is installed, what is missing, how to get it
-  help               this text
+  help [COMMAND]     this text, or what it says of one command; `COMMAND --help` does the same
 ";
+
+/// What the help says of `command`, or all of it if it says nothing of such a command.
+pub fn help(command: Option<&str>) -> String {
+    let is_of = |line: &str, name: &str| line.trim_start().split(' ').next() == Some(name);
+    let begins = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let Some(name) = command else { return HELP.into() };
+    let mut lines = HELP.lines().skip_while(|line| !(begins(line) && is_of(line, name)));
+    let Some(first) = lines.next() else { return HELP.into() };
+    let rest = lines.take_while(|line| !begins(line));
+    std::iter::once(first).chain(rest).fold(String::from("cargo xtask"), |text, line| {
+        let indent = if text.contains('\n') { "  " } else { " " };
+        text + indent + line.strip_prefix("  ").unwrap_or(line) + "\n"
+    })
+}
 
 /// One parsed command line.
 pub enum Command {
-    /// Explain.
-    Help,
+    /// Explain a command, or all.
+    Help(Option<String>),
     /// Build these packages, or everything.
     Build {
         /// Package names; empty means all.
@@ -92,44 +106,46 @@ pub fn parse() -> Result<Command> {
     let mut parser = Parser::from_env();
     let command = match parser.next()? {
         Some(Value(command)) => command.string()?,
-        None | Some(Short('h') | Long("help")) => return Ok(Command::Help),
+        None | Some(Short('h') | Long("help")) => return Ok(Command::Help(None)),
         Some(other) => return Err(other.unexpected().into()),
     };
-    match command.as_str() {
-        "help" => Ok(Command::Help),
-        "build" => Ok(Command::Build { only: words(&mut parser, usize::MAX)? }),
-        "run" => run(&mut parser),
-        "test" => {
-            let mut words = words(&mut parser, 2)?;
+    let parsed = match command.as_str() {
+        "help" => words(&mut parser, 1)?.map(|mut words| Command::Help(words.pop())),
+        "build" => words(&mut parser, usize::MAX)?.map(|only| Command::Build { only }),
+        "run" => run(&mut parser)?,
+        "test" => words(&mut parser, 2)?.map(|mut words| {
             let full = words.first().is_some_and(|word| word == "full");
             if full {
                 words.remove(0);
             }
-            Ok(Command::Test { full, filter: words.pop() })
-        }
-        "check" => words(&mut parser, 0).map(|_| Command::Check),
-        "bench" => Ok(Command::Bench { name: words(&mut parser, 1)?.pop() }),
-        "doctor" => words(&mut parser, 0).map(|_| Command::Doctor),
-        other => fail(format!("unknown command `{other}`; `cargo xtask help` lists the commands")),
-    }
+            Command::Test { full, filter: words.pop() }
+        }),
+        "check" => words(&mut parser, 0)?.map(|_| Command::Check),
+        "bench" => words(&mut parser, 1)?.map(|mut words| Command::Bench { name: words.pop() }),
+        "doctor" => words(&mut parser, 0)?.map(|_| Command::Doctor),
+        other => return fail(format!("unknown command `{other}`; `cargo xtask help` lists the commands")),
+    };
+    Ok(parsed.unwrap_or(Command::Help(Some(command))))
 }
 
-/// The rest of the command line, which has no options and at most `most` words.
-fn words(parser: &mut Parser, most: usize) -> Result<Vec<String>> {
+/// The rest of the command line, which has at most `most` words; `None` if it asks for help.
+fn words(parser: &mut Parser, most: usize) -> Result<Option<Vec<String>>> {
     let mut words = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {
+            Short('h') | Long("help") => return Ok(None),
             Value(word) if words.len() < most => words.push(word.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(words)
+    Ok(Some(words))
 }
 
-fn run(parser: &mut Parser) -> Result<Command> {
+fn run(parser: &mut Parser) -> Result<Option<Command>> {
     let mut run = Run::default();
     while let Some(arg) = parser.next()? {
         match arg {
+            Short('h') | Long("help") => return Ok(None),
             Long("fleet") => run.fleet = Some(parser.value()?.into()),
             Long("x86-cores") => run.x86_cores = Some(parser.value()?.parse()?),
             Long("arm-cores") => run.arm_cores = Some(parser.value()?.parse()?),
@@ -150,5 +166,22 @@ fn run(parser: &mut Parser) -> Result<Command> {
     if run.fleet.is_some() && (run.x86_cores.is_some() || run.arm_cores.is_some()) {
         return fail("--fleet and --x86-cores or --arm-cores: the file says how many cores there are");
     }
-    Ok(Command::Run(run))
+    Ok(Some(Command::Run(run)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_explained_by_itself() {
+        for name in ["run", "build", "test", "check", "bench", "doctor", "help"] {
+            let text = help(Some(name));
+            assert!(text.starts_with(&format!("cargo xtask {name}")) && text.len() < HELP.len(), "{text}");
+        }
+        assert!(help(Some("run")).contains("--timeout SECONDS"));
+        assert!(!help(Some("run")).contains("build ["));
+        assert_eq!(help(Some("nothing")), HELP);
+        assert_eq!(help(None), HELP);
+    }
 }

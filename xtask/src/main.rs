@@ -42,8 +42,8 @@ fn main() -> ExitCode {
 fn dispatch() -> Result<ExitCode> {
     use args::Command;
     match args::parse()? {
-        Command::Help => {
-            print!("{}", args::HELP);
+        Command::Help(about) => {
+            print!("{}", args::help(about.as_deref()));
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(options) => run::run(&options),

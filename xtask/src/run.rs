@@ -30,7 +30,8 @@ pub fn run(run: &Run) -> Result<ExitCode> {
         options.qemu_args.push("-S".into());
     }
     let deadline = run.timeout.map(|timeout| Instant::now() + timeout);
-    let stop = stop_on_signals()?;
+    // While commands run nobody looks at the flag, and there is no terminal to put right.
+    let stop = stop_on_signals(run.exec.is_some())?;
     progress(format!(
         "booting fleet {}: {} cores on {} islands",
         fleet.name,
@@ -71,14 +72,13 @@ fn use_kvm(wish: Kvm, options: &Options) -> Result<bool> {
     }
 }
 
-/// A flag that Ctrl-C and a request to end set.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+/// A flag that Ctrl-C and a request to end set; or they end the process `at_once`.
+fn stop_on_signals(at_once: bool) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let set = stop.clone();
     ctrlc::set_handler(move || {
-        // Asked a second time, or in the middle of something that does not look at the flag: just end. The operating
-        // system then ends every QEMU (`die_with_parent`).
-        if set.swap(true, Ordering::Relaxed) {
+        // Asked a second time: the flag does not help. The operating system ends every QEMU with us (`die_with_parent`).
+        if set.swap(true, Ordering::Relaxed) || at_once {
             std::process::exit(130);
         }
     })?;

@@ -23,6 +23,8 @@ const FLEETS: Budget = Budget(600, 3600);
 const FULL: &str = "SKERRY_TEST_FULL";
 /// Environment variable that tells the fleet tests where the images are.
 const IMAGES: &str = "SKERRY_IMAGES";
+/// Environment variable that tells the tests of the command line where this program is.
+const XTASK: &str = "SKERRY_XTASK";
 
 /// Runs all layers and ends with one plain line of totals.
 pub fn test(full: bool, filter: Option<&str>) -> Result<ExitCode> {
@@ -54,12 +56,10 @@ impl Suite {
         let mut total = Counts::default();
         total.add(self.run("host", self.nextest(&[]), HOST)?);
         // The programs in these packages are for guests; what is tested is their library.
-        let libraries = app_libraries()?;
-        if !libraries.is_empty() {
-            let mut args = vec!["--lib"];
-            args.extend(libraries.iter().flat_map(|name| ["--package", name.as_str()]));
-            total.add(self.run("host, libraries of domains", self.nextest(&args), HOST)?);
-        }
+        let libraries = guest_libraries()?;
+        let mut args = vec!["--lib"];
+        args.extend(libraries.iter().flat_map(|name| ["--package", name.as_str()]));
+        total.add(self.run("host, libraries of guests", self.nextest(&args), HOST)?);
         Ok(total)
     }
 
@@ -84,11 +84,16 @@ impl Suite {
             return Ok(Counts::default());
         }
         let mut cargo = cargo();
-        cargo.args(["test", "--quiet", "--release", "--target-dir", "target/loom"]);
+        cargo.args(["test", "--quiet", "--release", "--lib", "--target-dir", "target/loom"]);
         cargo.args(LOOM.iter().flat_map(|name| ["--package", name]));
         cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", if self.full { "4" } else { "3" });
         cargo.args(["--", filter]);
-        self.run("loom", cargo, LOOM_BUDGET)
+        let counts = self.run("loom", cargo, LOOM_BUDGET)?;
+        if counts.passed == 0 && counts.failed == 0 && self.filter.is_none() {
+            progress("layer loom: there are no tests, where there must be some");
+            return Ok(Counts::BROKEN);
+        }
+        Ok(counts)
     }
 
     /// Undefined behaviour and data races, on a nightly if there is one.
@@ -106,13 +111,14 @@ impl Suite {
             "miri",
             "test",
             "--quiet",
+            "--lib",
             "--target-dir",
             "target/miri",
         ]);
         cargo.args(MIRI.iter().flat_map(|name| ["--package", name]));
-        // Tests read their regression files and the clock.
+        // Tests read their regression files and the clock, and leak the memory of their channels.
         cargo
-            .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks")
             .env("PROPTEST_CASES", if self.full { "64" } else { "4" });
         cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
         cargo.args(self.filter.iter().flat_map(|filter| ["--", filter.as_str()]));
@@ -134,7 +140,7 @@ impl Suite {
             "--",
             "--test-threads=1",
         ]);
-        cargo.args(&self.filter).env(IMAGES, images.dir);
+        cargo.args(&self.filter).env(IMAGES, images.dir).env(XTASK, std::env::current_exe()?);
         self.run("fleets", cargo, FLEETS)
     }
 
@@ -146,13 +152,15 @@ impl Suite {
     }
 }
 
-/// Packages under `apps/` that have a library.
-pub fn app_libraries() -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(root().join("apps"))? {
-        let dir = entry?.path();
-        if dir.join("src/lib.rs").is_file() {
-            names.extend(dir.file_name().map(|name| format!("skerry-app-{}", name.to_string_lossy())));
+/// Packages of guests whose library is tested on the host: `user`, and those under `apps/` and `boards/` that have one.
+pub fn guest_libraries() -> Result<Vec<String>> {
+    let mut names = vec!["skerry-user".to_string()];
+    for (room, prefix) in [("apps", "skerry-app-"), ("boards", "board-")] {
+        for entry in std::fs::read_dir(root().join(room))? {
+            let dir = entry?.path();
+            if dir.join("src/lib.rs").is_file() {
+                names.extend(dir.file_name().map(|name| format!("{prefix}{}", name.to_string_lossy())));
+            }
         }
     }
     names.sort();
