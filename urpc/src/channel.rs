@@ -46,11 +46,15 @@ impl Channel {
         self.closed
     }
 
-    /// Looks for what the fast path cannot see: a message that is missing although a later one is there. Answers why
-    /// the channel is closed, if it is.
+    /// Looks for what the fast path cannot see: a message that is missing although a later one is there. Puts our credit
+    /// right if somebody destroyed it. Answers why the channel is closed, if it is.
     pub fn audit(&mut self) -> Option<RecvError> {
-        if self.closed.is_none() && self.rx.has_gap() {
-            self.close(RecvError::Corrupt(Field::Sequence));
+        if self.closed.is_none() {
+            if self.rx.has_gap() {
+                self.close(RecvError::Corrupt(Field::Sequence));
+            } else {
+                self.rx.confirm();
+            }
         }
         self.closed
     }
@@ -145,6 +149,21 @@ mod tests {
             }
             assert_eq!(sent, received);
         }
+    }
+
+    #[test]
+    fn credit_that_was_destroyed_is_returned_again() {
+        let ((_, a), (words, b)) = (block(), block());
+        let mut left = Channel::new(b, a, LAYOUT).unwrap();
+        let mut right = Channel::new(a, b, LAYOUT).unwrap();
+        for n in 0..4 {
+            left.try_send(&message(n)).unwrap();
+        }
+        while right.try_recv().unwrap().is_some() {}
+        words[8].store(0, Ordering::Release);
+        assert_eq!(left.try_send(&message(4)), Err(SendError::Full));
+        assert_eq!(right.audit(), None);
+        assert_eq!(left.try_send(&message(4)), Ok(()));
     }
 
     #[test]

@@ -311,6 +311,12 @@ impl Receiver {
         holds(self.next.wrapping_add(1)) && !holds(self.next)
     }
 
+    /// Returns credit for all that was consumed. What was returned may have been destroyed by somebody else who can write
+    /// here; nobody repeats it otherwise while the sender waits.
+    pub(crate) fn confirm(&self) {
+        self.credit.store(self.next.wrapping_sub(1).into(), Ordering::Release);
+    }
+
     pub(crate) fn set_wake(&self, on: bool) {
         self.wake.store(on.into(), Ordering::Release);
     }
