@@ -1,6 +1,7 @@
 //! Large and odd fleets, where there is time (`cargo xtask test full`).
 
 use crate::{Run, fleet};
+use skerry_images::fleet::{Board, Fleet, Size};
 
 /// Whether there is.
 fn full() -> bool {
@@ -8,9 +9,8 @@ fn full() -> bool {
 }
 
 /// Boots, and has every island's last core ping the next island's.
-fn ring(x86: &[u32], arm: &[u32]) -> Option<Run> {
-    let fleet = fleet(x86, arm);
-    let run = Run::boot(&fleet, &[])?;
+fn ring(fleet: &Fleet) -> Option<Run> {
+    let run = Run::boot(fleet, &[])?;
     let islands = fleet.islands.len();
     let last = |index: usize| format!("{index}.{}", fleet.islands[index].cores - 1);
     for index in 0..islands {
@@ -21,14 +21,24 @@ fn ring(x86: &[u32], arm: &[u32]) -> Option<Run> {
 
 #[test]
 fn one_arm_core_alone() {
-    ring(&[], &[1]);
+    ring(&fleet(&[], &[1]));
+}
+
+#[test]
+fn little_memory_and_the_older_interrupt_controller() {
+    let mut small = fleet(&[2], &[2]);
+    small.islands[1].board = Board::Virt { gic: 2 };
+    for island in &mut small.islands {
+        island.memory = Size(128 << 20);
+    }
+    ring(&small);
 }
 
 #[test]
 fn eight_and_eight_and_three_and_five() {
     if full() {
-        ring(&[8], &[8]);
-        ring(&[3], &[5]);
+        ring(&fleet(&[8], &[8]));
+        ring(&fleet(&[3], &[5]));
     }
 }
 
@@ -37,7 +47,7 @@ fn two_x86_and_three_arm_islands_lose_one_of_each() {
     if !full() {
         return;
     }
-    let Some(run) = ring(&[1, 2], &[1, 2, 1]) else { return };
+    let Some(run) = ring(&fleet(&[1, 2], &[1, 2, 1])) else { return };
     for lost in [0, 3] {
         run.0.kill(lost).expect("it runs");
         for on in (0..5).filter(|on| run.0.alive(*on)) {
