@@ -55,6 +55,12 @@ impl Entry {
         Self { role, up, heard: 0, queue: VecDeque::new(), sync: None, listing: None }
     }
 
+    /// Whether a message may go at once.
+    #[inline]
+    pub fn is_clear(&self) -> bool {
+        self.up && self.queue.is_empty()
+    }
+
     /// Sends, or keeps for later.
     #[inline]
     pub fn send(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) -> Result<(), Refusal> {

@@ -30,6 +30,7 @@ impl Histogram {
     }
 
     /// Counts `value`.
+    #[inline]
     pub fn add(&mut self, value: u64) {
         let count = &mut self.counts[bucket(value)];
         *count = count.saturating_add(1);

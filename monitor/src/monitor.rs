@@ -171,6 +171,42 @@ impl Monitor {
         self.run_loopback(sink);
     }
 
+    /// Makes of a neighbour's echo its answer, or of the answer to an echo of ours the next echo, to be sent back on
+    /// `chan` at once; should that not be possible, [`send_late`](Self::send_late) takes it. The short way that
+    /// `monitor.ping` measures. `false`: the message is what it was, and for [`message`](Self::message).
+    #[inline(always)]
+    pub fn turn(&mut self, now: u64, chan: Chan, message: &mut Message) -> bool {
+        let Some(entry) = self.chans.get_mut(chan) else { return false };
+        let header = message.header();
+        if entry.role != Role::Core(header.src) || !entry.is_clear() || header.dst != self.core {
+            return false;
+        }
+        let kind = match message.kind {
+            Echo::KIND => EchoReply::KIND,
+            EchoReply::KIND => Echo::KIND,
+            _ => return false,
+        };
+        if kind == Echo::KIND && !self.ping.turn(now, message, &header) {
+            return false;
+        }
+        entry.heard = now;
+        message.kind = kind;
+        message.set_header(&self.header(header.src, header.request));
+        true
+    }
+
+    /// Sends what [`turn`](Self::turn) has made, or keeps it until there is room.
+    #[cold]
+    pub fn send_late(&mut self, message: &Message, sink: &mut dyn Sink) {
+        let Header { dst, request, .. } = message.header();
+        if let Err(refusal) = self.try_send(message, dst, sink) {
+            self.counters.faults += 1;
+            if message.kind == Echo::KIND {
+                self.ping_fault(request, refusal, sink);
+            }
+        }
+    }
+
     /// A message on a channel that is not up: the peer adopted a new channel sooner, or a link is down.
     #[cold]
     fn early(&mut self, chan: Chan, role: Role, message: &Message, sink: &mut dyn Sink) {

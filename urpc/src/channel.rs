@@ -59,6 +59,13 @@ impl Channel {
         self.closed
     }
 
+    /// Whether the message that was just received returned credit, so that a peer that waits for room may want to be
+    /// woken. After all others there is no need to look.
+    #[inline]
+    pub const fn returned_credit(&self) -> bool {
+        self.rx.has_returned()
+    }
+
     #[cold]
     fn refill(&mut self) -> Result<(), SendError> {
         if self.closed.is_some() {

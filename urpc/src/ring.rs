@@ -304,6 +304,12 @@ impl Receiver {
         }
     }
 
+    /// Whether taking the newest message returned credit.
+    #[inline(always)]
+    pub(crate) const fn has_returned(&self) -> bool {
+        self.next.wrapping_sub(1) & self.batch == 0
+    }
+
     /// Whether the next message is missing although the one after it is there. Acquiring the later one, we must see
     /// the earlier one: if not, somebody destroyed it.
     pub(crate) fn has_gap(&self) -> bool {

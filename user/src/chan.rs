@@ -79,6 +79,15 @@ impl Chan {
         }
     }
 
+    /// Wakes the peer if it waits for the room that the message just received made. To be called after receiving one,
+    /// in place of [`kick`](Self::kick).
+    #[inline]
+    pub fn kick_for_room(&self) {
+        if self.channel.returned_credit() {
+            self.kick();
+        }
+    }
+
     #[cold]
     fn ring(&self) {
         // A refusal means that the peer is gone; whoever waits for it finds out in its own time.

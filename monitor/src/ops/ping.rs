@@ -7,9 +7,10 @@ use crate::event::Sink;
 use crate::histogram::Histogram;
 use crate::monitor::Monitor;
 use skerry_hal::{CoreId, Epoch};
+use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::monitor::{Echo, EchoReply, PingDone, PingStart};
-use skerry_urpc::wire::{self, Header};
+use skerry_urpc::wire::{self, HEADER_WORDS, Header};
 
 /// After so many round trips in a row without an answer, a ping is given up.
 const MAX_IN_A_ROW: u32 = 4;
@@ -35,6 +36,26 @@ struct Ping {
 pub(crate) struct State {
     pings: [Option<Ping>; MAX_PINGS],
     count: u8,
+}
+
+impl State {
+    /// Counts the answer in `message`, and makes it the next round trip's; `false`, and nothing done, if there is none.
+    #[inline(always)]
+    pub(crate) fn turn(&mut self, now: u64, message: &mut Message, header: &Header) -> bool {
+        let slot = RequestId::slot(header.request, Requests::Ping);
+        let Some(Some(ping)) = slot.and_then(|slot| self.pings.get_mut(slot)) else { return false };
+        let seq = &mut message.words[HEADER_WORDS];
+        if ping.request != header.request || ping.seq != *seq || ping.to != header.src || ping.left == 0 {
+            return false;
+        }
+        ping.times.add(now - ping.sent);
+        ping.in_a_row = 0;
+        ping.left -= 1;
+        ping.seq += 1;
+        ping.sent = now;
+        *seq = ping.seq;
+        true
+    }
 }
 
 impl Monitor {
@@ -199,6 +220,35 @@ mod tests {
         let (_, (header, done)) = log.take_sent::<PingDone>().expect("figures");
         assert_eq!((header.request, header.dst), (77, far));
         assert_eq!((done.refusal, done.lost, done.min), (0, 1, 20));
+    }
+
+    /// Two cores of an island, one channel, and only the short way.
+    #[test]
+    fn echoes_turn_round_where_they_are_found() {
+        let mut log = crate::testkit::Log::default();
+        let mut m = crate::testkit::first(0, 2, &[]);
+        let (here, there) = (core(0, 0), core(0, 1));
+        m.handle(0, Event::Start, &mut log);
+        m.message(1, Chan(0), &crate::testkit::report(there), &mut log);
+        let mut asked = message(there, here, 9, &Echo { seq: 5, words: [1, 2, 3], ..Echo::default() });
+        let stranger = message(core(1, 1), here, 9, &Echo::default());
+        assert!(!m.turn(2, Chan(0), &mut stranger.clone()), "of another core than the channel's");
+        assert!(m.turn(2, Chan(0), &mut asked));
+        assert_eq!((asked.header().src, asked.header().dst, asked.header().request), (here, there, 9));
+        assert_eq!(asked.body(), Some(EchoReply { seq: 5, words: [1, 2, 3], ..EchoReply::default() }));
+
+        m.message(3, Chan(0), &message(there, here, 1, &start(there, 2)), &mut log);
+        let (_, (header, echo)) = log.take_sent::<Echo>().expect("an echo");
+        let reply = |seq| message(there, here, header.request, &EchoReply { seq, ..EchoReply::default() });
+        let mut first = reply(echo.seq);
+        assert!(m.turn(13, Chan(0), &mut first));
+        assert_eq!(first.body::<Echo>().map(|e| e.seq), Some(echo.seq + 1));
+        assert!(!m.turn(14, Chan(0), &mut reply(echo.seq)), "a doubled answer");
+        let mut last = reply(echo.seq + 1);
+        assert!(!m.turn(15, Chan(0), &mut last), "the last answer goes the long way");
+        m.message(15, Chan(0), &last, &mut log);
+        let (_, (_, done)) = log.take_sent::<PingDone>().expect("figures");
+        assert_eq!((done.lost, done.min), (0, 2));
     }
 
     #[test]

@@ -55,12 +55,13 @@ impl Io {
     }
 
     /// The next message of a channel.
+    #[inline(always)]
     pub fn recv(&mut self, chan: Chan) -> Result<Option<Message>, RecvError> {
         match self.ports.get_mut(usize::from(chan.0)) {
             Some(Port::Chan(port)) => {
                 let found = port.try_recv();
                 if let Ok(Some(_)) = found {
-                    port.kick();
+                    port.kick_for_room();
                 }
                 found
             }
@@ -132,6 +133,7 @@ impl Io {
 }
 
 impl Sink for Io {
+    #[inline(always)]
     fn send(&mut self, chan: Chan, message: &Message) -> Result<(), SendError> {
         match self.ports.get_mut(usize::from(chan.0)) {
             Some(Port::Chan(port)) => {

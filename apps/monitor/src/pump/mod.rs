@@ -17,9 +17,9 @@ use skerry_abi::domain::{Purpose, slot};
 use skerry_abi::{CPtr, HwId};
 use skerry_monitor::{Action, Announce, Chan, Config, Event, Monitor};
 use skerry_skb::CommandLine;
-use skerry_urpc::Message;
 use skerry_urpc::formats::console::Offer;
 use skerry_urpc::formats::shell::BenchQuery;
+use skerry_urpc::{Message, RecvError, Transport};
 use skerry_user::cap::{Core, KERNEL, SELF};
 use skerry_user::chan::{Chan as UserChan, Peer, Wake};
 use skerry_user::logging::set_max_level;
@@ -28,6 +28,8 @@ use skerry_user::{Domain, clock, log};
 
 /// Rounds without news before the monitor blocks.
 const SPIN: u32 = 64;
+/// Rounds from one look at the deadlines to the next; fewer than there are in vain before the monitor blocks again.
+const TICK: u32 = 16;
 /// Messages taken from one channel before the next has its turn.
 const BATCH: usize = 16;
 /// The longest sleep while a link is up: nothing rings across it.
@@ -51,6 +53,7 @@ pub struct Pump {
     own: Option<Chan>,
     shell: Option<Chan>,
     sleep: u64,
+    rounds: u32,
 }
 
 impl Pump {
@@ -95,6 +98,7 @@ impl Pump {
             own: None,
             shell,
             sleep,
+            rounds: 0,
         }
     }
 
@@ -152,25 +156,29 @@ impl Pump {
 
     /// Looks at everything once. Answers whether there was news.
     fn round(&mut self, now: u64) -> bool {
-        let mut now = now;
         let mut news = false;
         for index in 0..self.io.ports.len() {
             let chan = Chan(index as u16);
             for _ in 0..BATCH {
-                match self.io.recv(chan) {
-                    Ok(Some(message)) => {
+                let found = match &mut self.io.ports[index] {
+                    Port::Chan(port) => echoes(port, &mut self.monitor, chan, &mut self.meter),
+                    _ => Found::from(self.io.recv(chan)),
+                };
+                match found {
+                    Found::Nothing => break,
+                    Found::Message(message) => self.take(chan, &message),
+                    Found::Unsent(message) => self.monitor.send_late(&message, &mut self.io),
+                    Found::Echoes => {
                         news = true;
-                        self.take(chan, &message, now);
-                        now = self.lap(message.kind, now);
+                        break;
                     }
-                    Ok(None) => break,
-                    Err(error) => {
+                    Found::Closed(error) => {
                         self.io.put(chan, Port::None);
                         self.handle(Event::ChannelClosed { chan, why: alloc::format!("{error}") });
-                        now = clock::ticks();
                         break;
                     }
                 }
+                news = true;
             }
         }
         news |= self.poll_program() | self.poll_meter();
@@ -183,7 +191,10 @@ impl Pump {
             self.perform(action);
         }
         let now = clock::ticks();
-        if self.monitor.deadline().is_some_and(|deadline| deadline <= now) {
+        // Finding the next deadline costs more than all else in a round.
+        self.rounds = self.rounds.wrapping_add(1);
+        if self.rounds.is_multiple_of(TICK) && self.monitor.deadline().is_some_and(|deadline| deadline <= now)
+        {
             self.handle(Event::Tick);
         }
         self.monitor.flush(now, &mut self.io);
@@ -195,22 +206,13 @@ impl Pump {
         news
     }
 
-    /// The end of a message's handling, which is the beginning of the next poll.
-    fn lap(&mut self, kind: u16, since: u64) -> u64 {
-        let now = clock::ticks();
-        if let Some(meter) = &mut self.meter {
-            meter.add(kind, now.saturating_sub(since));
-        }
-        now
-    }
-
-    fn take(&mut self, chan: Chan, message: &Message, now: u64) {
-        if Some(chan) == self.shell
+    fn take(&mut self, chan: Chan, message: &Message) {
+        if self.shell == Some(chan)
             && let Some(query) = message.body::<BenchQuery>()
         {
             return self.bench(&query, message.header().request);
         }
-        self.monitor.message(now, chan, message, &mut self.io);
+        self.monitor.message(clock::ticks(), chan, message, &mut self.io);
     }
 
     /// Does what the monitor wants done.
@@ -266,6 +268,55 @@ impl Pump {
         let (total, free) = (self.domain.mem.ram.total(), self.domain.mem.ram.free());
         self.handle(Event::Memory { core, node, total, free });
     }
+}
+
+/// What a look at a channel found.
+enum Found {
+    Nothing,
+    /// Echoes only, all of them answered.
+    Echoes,
+    Message(Message),
+    /// What should have gone back at once, and found no room.
+    Unsent(Message),
+    Closed(RecvError),
+}
+
+impl From<Result<Option<Message>, RecvError>> for Found {
+    fn from(found: Result<Option<Message>, RecvError>) -> Self {
+        match found {
+            Ok(Some(message)) => Self::Message(message),
+            Ok(None) => Self::Nothing,
+            Err(error) => Self::Closed(error),
+        }
+    }
+}
+
+/// Sends a neighbour's echoes back where they are found, until there is something else, or nothing more.
+fn echoes(port: &mut UserChan, monitor: &mut Monitor, chan: Chan, meter: &mut Option<meter::Meter>) -> Found {
+    let mut nothing = Found::Nothing;
+    let mut now = clock::ticks();
+    for _ in 0..BATCH {
+        let mut message = match port.try_recv() {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(error) => return Found::Closed(error),
+        };
+        port.kick_for_room();
+        let kind = message.kind;
+        if !monitor.turn(now, chan, &mut message) {
+            return Found::Message(message);
+        }
+        if port.try_send(&message).is_err() {
+            return Found::Unsent(message);
+        }
+        port.kick();
+        nothing = Found::Echoes;
+        let found = core::mem::replace(&mut now, clock::ticks());
+        if let Some(meter) = meter {
+            meter.add(kind, now - found);
+        }
+    }
+    nothing
 }
 
 /// The channel to the first monitor: the first two channel regions, our inbox and our outbox.
