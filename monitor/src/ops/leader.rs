@@ -48,3 +48,26 @@ impl Monitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Chan, Event};
+    use crate::testkit::{Log, core, first, island_says};
+    use skerry_hal::Epoch;
+
+    #[test]
+    fn the_system_is_announced_when_every_core_of_it_is_known() {
+        let mut log = Log::default();
+        let mut m = first(0, 1, &[1]);
+        m.handle(0, Event::Start, &mut log);
+        m.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1) }, &mut log);
+        let [island, its_core] = island_says(1, 1, 1, 0b1, core(0, 0));
+        let system = |a: &Action| matches!(a, Action::Announce(Announce::System { .. }));
+        m.message(2, Chan(0), &island, &mut log);
+        assert!(!log.actions.iter().any(system), "it has settled, but where is its core?");
+        m.message(3, Chan(0), &its_core, &mut log);
+        let whole = Action::Announce(Announce::System { cores: 2, islands: 2 });
+        assert!(log.actions.contains(&whole), "{:?}", log.actions);
+    }
+}
