@@ -11,7 +11,7 @@ pub const RUST_WITHOUT_RUSTUP: &str = "\
 install rustup (https://rustup.rs), which reads rust-toolchain.toml; or, on Debian, `apt-get install rustc-web \
 rust-web-src` and build the missing libraries with RUSTC_BOOTSTRAP=1 and `-Zbuild-std=core,alloc`";
 
-/// One line for each thing; fails if something is missing that `run` needs and cannot get by itself.
+/// One line for each thing; fails if something is missing that `run` needs, even if it can get it.
 pub fn doctor() -> Result<ExitCode> {
     let mut healthy = true;
     let mut line = |needed: bool, what: &str, state: std::result::Result<String, String>| {

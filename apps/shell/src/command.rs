@@ -79,7 +79,7 @@ pub const COMMANDS: &[Help] = &[
     help(
         "bench",
         "NAME",
-        "runs a benchmark: syscall.null, urpc.msg, monitor.ping, urpc.xisa, upcall, or all (the first two and upcall)",
+        "runs a benchmark: syscall.null, urpc.msg, monitor.ping, urpc.xisa, upcall, all (the first two and upcall), or conformance",
     ),
     help("help", "[COMMAND]", "explains the commands, or one of them"),
     help("exit", "", "turns every island off"),
