@@ -137,6 +137,14 @@ fn an_x86_machine_without_x2apic() {
     answers(&System::boot(&pair(4, 0), &options).expect("QEMU starts"));
 }
 
+/// Entered at EL2, as behind real firmware: the boot code drops to EL1, on every core.
+#[test]
+fn an_arm_machine_entered_at_el2() {
+    let Some(mut options) = options() else { return };
+    options.qemu_args = ["-machine", "virtualization=on"].map(String::from).into();
+    answers(&System::boot(&pair(0, 4), &options).expect("QEMU starts"));
+}
+
 /// `stream`: a million checked messages each way between the ISAs, in order, none lost or doubled.
 #[test]
 fn streams_between_the_isas() {
