@@ -34,7 +34,11 @@ pub enum SendError {
 }
 
 /// Why nothing more will be received.
+///
+/// Aligned like a word, so that in a `Result<Option<Message>, RecvError>` it lies over a word of the message: over a part
+/// of one, the compiler would move that message in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(align(8))]
 pub enum RecvError {
     /// The peer wrote something that no correct peer writes.
     Corrupt(Field),
