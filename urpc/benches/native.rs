@@ -209,9 +209,8 @@ fn stream(slots: u32) -> Rounds {
         let start = Instant::now();
         for n in 0..STREAM_MESSAGES {
             let item = loop {
-                match consumer.pop() {
-                    Ok(item) => break item,
-                    Err(_) => {}
+                if let Ok(item) = consumer.pop() {
+                    break item;
                 }
             };
             assert_eq!(black_box(item)[6], n);
