@@ -234,7 +234,11 @@ impl IoPort {
 impl Core {
     /// Starts a core.
     pub fn start(self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<(), Error> {
-        invoke(self.0, Op::StartCore, [core.0, entry.0, arg.0, 0, 0]).map(drop)
+        while invoke(self.0, Op::StartCore, [core.0, entry.0, arg.0, 0, 0])? != 0 {
+            // A step takes some µs on x86, nothing elsewhere.
+            skerry_arch::user::relax();
+        }
+        Ok(())
     }
 
     /// Rings a core.

@@ -3,6 +3,7 @@
 
 use skerry_hal::Print;
 use skerry_hal::addr::DEVICES;
+use skerry_hal::print::{LAST_LOOKS, send};
 use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite};
 use tock_registers::{register_bitfields, register_structs};
@@ -36,22 +37,24 @@ impl Console {
         port.cr.write(CR::UARTEN::SET + CR::TXE::SET + CR::RXE::SET);
     }
 
-    /// Writes, waiting for room.
+    /// Writes the bytes, with at most `looks` vain looks for room. Answers how many were dropped.
     #[inline(never)]
-    pub fn write(&self, bytes: &[u8]) {
+    pub fn write(&self, bytes: &[u8], looks: u32) -> usize {
         let port = registers();
-        for &byte in bytes {
-            while port.fr.is_set(FR::TXFF) {
-                core::hint::spin_loop();
+        send(bytes, looks, |byte| {
+            let room = !port.fr.is_set(FR::TXFF);
+            if room {
+                port.dr.set(u32::from(byte));
             }
-            port.dr.set(u32::from(byte));
-        }
+            room
+        })
     }
 }
 
 impl Print for Console {
+    /// For boot, panics and dumps: what is dropped, nobody is left to count.
     fn bytes(&mut self, bytes: &[u8]) {
-        self.write(bytes);
+        self.write(bytes, LAST_LOOKS);
     }
 }
 

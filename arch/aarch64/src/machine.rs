@@ -11,6 +11,7 @@ use aarch64_cpu::registers::{MPIDR_EL1, Readable};
 use core::ptr::NonNull;
 use skerry_hal::addr::PHYSMAP;
 use skerry_hal::machine::Interrupt;
+use skerry_hal::print::ENTRY_LOOKS;
 use skerry_hal::{HwId, Isa, Machine, PhysAddr, StartError};
 
 /// Affinity fields of `MPIDR_EL1`.
@@ -88,8 +89,8 @@ unsafe impl Machine for Arm {
         self.gic.ring(core);
     }
 
-    fn start_core(&mut self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<(), StartError> {
-        self.conduit.start_core(core, entry, arg)
+    fn start_core(&mut self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<bool, StartError> {
+        self.conduit.start_core(core, entry, arg).map(|()| true)
     }
 
     /// Nothing: the CPU driver has a root of its own, TTBR1.
@@ -123,8 +124,8 @@ unsafe impl Machine for Arm {
         false
     }
 
-    fn console(&mut self, bytes: &[u8]) {
-        Console.write(bytes);
+    fn console(&mut self, bytes: &[u8]) -> usize {
+        Console.write(bytes, ENTRY_LOOKS)
     }
 
     fn power_off(&mut self) -> ! {

@@ -68,8 +68,9 @@ pub unsafe trait Machine: 'static {
 
     /// Raises [`Interrupt::Doorbell`] on another core of the island. Ringing a core that does not exist is harmless.
     fn ring(&mut self, core: HwId);
-    /// Starts a core at physical address `entry`, MMU state as the ISA's boot glue expects, with `arg` in hand.
-    fn start_core(&mut self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<(), StartError>;
+    /// Starts a core at physical address `entry`, MMU state as the ISA's boot glue expects, with `arg` in hand. Answers
+    /// whether that is done: where it takes several steps with time between them, the same call is made until it is.
+    fn start_core(&mut self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<bool, StartError>;
 
     /// Prepares a freshly zeroed root table: copies whatever the CPU driver itself needs in it.
     fn init_root(&mut self, root: PhysAddr);
@@ -94,8 +95,9 @@ pub unsafe trait Machine: 'static {
     /// Writes an I/O port; `false` where the ISA has none.
     fn port_write(&mut self, port: u16, width: u8, value: u32) -> bool;
 
-    /// Writes to the early console, waiting for room. For boot, panics and the log.
-    fn console(&mut self, bytes: &[u8]);
+    /// Writes to the early console, for the log and for what the CPU driver has to say about a domain. Waits for room, but
+    /// no longer than a kernel entry may ([`ENTRY_LOOKS`](crate::print::ENTRY_LOOKS)). Answers how many bytes were dropped.
+    fn console(&mut self, bytes: &[u8]) -> usize;
     /// Turns the island off, or, where nothing can, stops this core for good.
     fn power_off(&mut self) -> !;
 }

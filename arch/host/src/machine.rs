@@ -76,10 +76,14 @@ pub struct Outside {
     pub rung: Vec<HwId>,
     /// Cores started: bus name, entry, argument.
     pub started: Vec<(HwId, PhysAddr, PhysAddr)>,
+    /// The core that is on its way.
+    pub starting: Option<(HwId, PhysAddr, PhysAddr)>,
     /// Device lines that may interrupt.
     pub unmasked: BTreeSet<u32>,
     /// What was written to the console.
     pub console: Vec<u8>,
+    /// Bytes that it takes of a write; `None`: all.
+    pub console_room: Option<usize>,
     /// I/O ports that hold something.
     pub ports: BTreeMap<u16, u32>,
     /// The active root table.
@@ -161,13 +165,20 @@ unsafe impl Machine for HostMachine {
     fn ring(&mut self, core: HwId) {
         self.with(|o| o.rung.push(core));
     }
-    fn start_core(&mut self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<(), StartError> {
+    fn start_core(&mut self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<bool, StartError> {
         self.with(|o| {
             if o.started.iter().any(|s| s.0 == core) {
                 return Err(StartError::AlreadyOn);
             }
+            // In two steps, as on a machine where it takes time.
+            let asked = Some((core, entry, arg));
+            if o.starting != asked {
+                o.starting = asked;
+                return Ok(false);
+            }
+            o.starting = None;
             o.started.push((core, entry, arg));
-            Ok(())
+            Ok(true)
         })
     }
     fn init_root(&mut self, _root: PhysAddr) {}
@@ -191,8 +202,12 @@ unsafe impl Machine for HostMachine {
         self.with(|o| o.ports.insert(port, value));
         true
     }
-    fn console(&mut self, bytes: &[u8]) {
-        self.with(|o| o.console.extend_from_slice(bytes));
+    fn console(&mut self, bytes: &[u8]) -> usize {
+        self.with(|o| {
+            let room = o.console_room.unwrap_or(bytes.len()).min(bytes.len());
+            o.console.extend_from_slice(&bytes[..room]);
+            bytes.len() - room
+        })
     }
     fn power_off(&mut self) -> ! {
         panic!("the island was turned off")

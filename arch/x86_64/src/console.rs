@@ -2,13 +2,11 @@
 //! log; a driver domain owns the device otherwise.
 
 use skerry_hal::Print;
+use skerry_hal::print::{LAST_LOOKS, send};
 use x86_64::instructions::port::Port;
 
 /// Bit 5 of the line status register: the transmit register is free.
 const TRANSMIT_EMPTY: u8 = 1 << 5;
-/// How often to look for room before a byte is dropped: a console that is stuck must not take the core along.
-const PATIENCE: u32 = 100_000;
-
 /// A UART at an I/O port.
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
@@ -28,25 +26,16 @@ impl Console {
         }
     }
 
-    /// Writes the bytes, a carriage return before each line feed.
+    /// Writes the bytes, with at most `looks` vain looks for room. Answers how many were dropped.
     #[inline(never)]
-    pub fn write(self, bytes: &[u8]) {
-        for &byte in bytes {
-            if byte == b'\n' {
-                self.put(b'\r');
-            }
-            self.put(byte);
-        }
-    }
-
-    fn put(self, byte: u8) {
-        for _ in 0..PATIENCE {
-            if self.line_status() & TRANSMIT_EMPTY != 0 {
+    pub fn write(self, bytes: &[u8], looks: u32) -> usize {
+        send(bytes, looks, |byte| {
+            let room = self.line_status() & TRANSMIT_EMPTY != 0;
+            if room {
                 self.out(0, byte);
-                return;
             }
-            core::hint::spin_loop();
-        }
+            room
+        })
     }
 
     fn line_status(self) -> u8 {
@@ -61,7 +50,8 @@ impl Console {
 }
 
 impl Print for Console {
+    /// For boot, panics and dumps: what is dropped, nobody is left to count.
     fn bytes(&mut self, bytes: &[u8]) {
-        self.write(bytes);
+        self.write(bytes, LAST_LOOKS);
     }
 }

@@ -14,6 +14,7 @@ use skerry_abi::boot::{CoreBoot, RegionKind};
 use skerry_hal::addr::PHYSMAP;
 use skerry_hal::machine::Interrupt;
 use skerry_hal::paging::ENTRIES;
+use skerry_hal::print::ENTRY_LOOKS;
 use skerry_hal::{HwId, Isa, Machine, PhysAddr, PhysRange, StartError};
 use x86_64::instructions::{port::Port, tlb};
 use x86_64::registers::control::{Cr3, Cr3Flags};
@@ -46,6 +47,23 @@ pub struct X86 {
     io_apic: IoApic,
     timer: Timer,
     berths: Berths,
+    start: Option<Start>,
+}
+
+/// Between two messages to a core that is being started.
+const STEP_MICROSECONDS: u64 = 5;
+
+/// The start of a core under way.
+#[derive(Debug)]
+struct Start {
+    /// What was asked for.
+    words: (HwId, PhysAddr, PhysAddr),
+    /// Where it starts.
+    page: u8,
+    /// When the next step may come.
+    next: u64,
+    /// Start-up messages still to send.
+    left: u8,
 }
 
 impl X86 {
@@ -96,6 +114,7 @@ impl X86 {
             io_apic,
             timer: Timer::new(&features, apic, rates),
             berths: Berths::new(board.berths),
+            start: None,
         })
     }
 
@@ -180,19 +199,33 @@ unsafe impl Machine for X86 {
     }
 
     /// INIT and two start-up messages. The manual's long waits between them are for processors before 2006
-    /// (MultiProcessor Specification 1.4 §B.4); 64-bit ones need 10 µs at most.
-    fn start_core(&mut self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<(), StartError> {
+    /// (MultiProcessor Specification 1.4 §B.4); 64-bit ones need 10 µs at most. The caller does the waiting.
+    fn start_core(&mut self, core: HwId, entry: PhysAddr, arg: PhysAddr) -> Result<bool, StartError> {
         if core == self.hw_id {
             return Err(StartError::AlreadyOn);
         }
-        let page = self.berths.prepare(entry, arg)?;
-        self.apic.send(core, Message::Init);
-        self.pause(5);
-        for _ in 0..2 {
-            self.apic.send(core, Message::Startup(page));
-            self.pause(5);
+        let now = timer::now();
+        let next = now + self.frequency / 1_000_000 * STEP_MICROSECONDS;
+        match &mut self.start {
+            Some(start) if start.words == (core, entry, arg) => {
+                if now < start.next {
+                    return Ok(false);
+                }
+                if start.left == 0 {
+                    self.start = None;
+                    return Ok(true);
+                }
+                (start.next, start.left) = (next, start.left - 1);
+                self.apic.send(core, Message::Startup(start.page));
+            }
+            // The first step. A start that was left half done is given up.
+            start => {
+                let page = self.berths.prepare(entry, arg)?;
+                *start = Some(Start { words: (core, entry, arg), page, next, left: 2 });
+                self.apic.send(core, Message::Init);
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn init_root(&mut self, root: PhysAddr) {
@@ -263,21 +296,12 @@ unsafe impl Machine for X86 {
         true
     }
 
-    fn console(&mut self, bytes: &[u8]) {
-        Console::new(self.board.console).write(bytes);
+    fn console(&mut self, bytes: &[u8]) -> usize {
+        Console::new(self.board.console).write(bytes, ENTRY_LOOKS)
     }
 
     fn power_off(&mut self) -> ! {
         self.board.power_off()
-    }
-}
-
-impl X86 {
-    fn pause(&self, microseconds: u64) {
-        let end = timer::now() + self.frequency / 1_000_000 * microseconds;
-        while timer::now() < end {
-            core::hint::spin_loop();
-        }
     }
 }
 

@@ -90,7 +90,8 @@ ops! {
     /// I/O port: writes w3 to port w1; w2: width.
     PortOut = 61,
 
-    /// Core: starts the core with bus name w1 at physical address w2 with argument w3.
+    /// Core: starts the core with bus name w1 at physical address w2 with argument w3. Value 1: it is on its way, call
+    /// again with the same words; 0: done.
     StartCore = 70,
     /// Core: rings the core with bus name w1. Every dispatcher there that waits for
     /// [`DOORBELL`](crate::dispatcher::event::DOORBELL) becomes runnable.
@@ -106,7 +107,8 @@ ops! {
     /// Kernel: turns the island off.
     PowerOff = 83,
     /// Kernel: value = a count since boot; w1 selects: 0 faults and interrupt entries, 1 dispatcher switches,
-    /// 2 interrupts, 3 idle waits.
+    /// 2 interrupts, 3 idle waits,
+    /// 4 bytes that the console had no room for.
     Counter = 84,
 }
 

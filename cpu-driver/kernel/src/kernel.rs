@@ -8,6 +8,7 @@ use skerry_abi::dispatcher::{State, event};
 use skerry_abi::{CapType, CoreId, VirtAddr};
 use skerry_caps::{Db, Store};
 use skerry_hal::machine::Interrupt;
+use skerry_hal::print::Line;
 use skerry_hal::{Fault, Handler, Machine, Next, Print, UserContext};
 
 /// What happened since boot; for [`Op::Counter`](skerry_abi::Op::Counter).
@@ -21,6 +22,8 @@ pub struct Counters {
     pub interrupts: u64,
     /// Times the core went idle.
     pub idles: u64,
+    /// Bytes that the console had no room for in time.
+    pub dropped: u64,
 }
 
 /// Interrupts that one entry takes at most: other cores may ring faster than this one can listen. Those that are left
@@ -75,6 +78,11 @@ impl<M: Machine> Kernel<M> {
     /// The machine, for the panic path.
     pub const fn machine(&mut self) -> &mut M {
         self.memory.machine()
+    }
+
+    /// Writes to the console what it has room for in time, and counts the rest.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        self.counters.dropped += self.memory.machine().console(bytes) as u64;
     }
 
     /// Picks who runs, and makes the core theirs.
@@ -243,14 +251,6 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
-struct Console<'a, M>(&'a mut M);
-
-impl<M: Machine> Print for Console<'_, M> {
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.0.console(bytes);
-    }
-}
-
 impl<M: Machine> Handler<M::Context> for Kernel<M> {
     #[inline]
     fn syscall(&mut self, words: [u64; 6]) -> Next<M::Context> {
@@ -272,11 +272,12 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
             let context = &self.memory.dcb(current).context;
             (context.pc(), context.sp())
         };
-        let mut out = Console(self.memory.machine());
+        let mut out = Line::new();
         out.text("\r\nskerry ").decimal(core.island().0.into()).text(".").decimal(core.local().into());
         out.text(": domain at ").hex(current.object().0).text(" stopped by a ").text(fault.kind.name());
         out.text(" fault at ").hex(fault.addr.0).text(", pc ").hex(pc.0).text(", sp ").hex(sp.0);
         out.text(", code ").hex(fault.code).text("\r\n");
+        self.say(out.as_bytes());
         self.kill(current);
         self.dispatch()
     }

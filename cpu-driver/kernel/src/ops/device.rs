@@ -127,7 +127,7 @@ impl<M: Machine> Kernel<M> {
         call.need(Rights::CONTROL)?;
         let core = HwId(Self::in_range(call)?);
         match self.memory.machine().start_core(core, PhysAddr(call.w[2]), PhysAddr(call.w[3])) {
-            Ok(()) => Ok(Outcome::Value(0)),
+            Ok(done) => Ok(Outcome::Value(u64::from(!done))),
             Err(StartError::AlreadyOn) => Err(Error::BadState),
             Err(StartError::BadEntry) => Err(Error::BadArgument),
             Err(StartError::Refused | StartError::Unsupported) => Err(Error::Hardware),

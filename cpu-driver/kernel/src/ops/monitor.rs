@@ -17,7 +17,7 @@ impl<M: Machine> Kernel<M> {
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(&call.w[2..6]) {
             chunk.copy_from_slice(&word.to_le_bytes());
         }
-        self.memory.machine().console(bytes.get(..len).ok_or(Error::BadArgument)?);
+        self.say(bytes.get(..len).ok_or(Error::BadArgument)?);
         Ok(Outcome::Value(0))
     }
 
@@ -67,6 +67,7 @@ impl<M: Machine> Kernel<M> {
             1 => counters.switches,
             2 => counters.interrupts,
             3 => counters.idles,
+            4 => counters.dropped,
             _ => return Err(Error::BadArgument),
         }))
     }

@@ -106,6 +106,16 @@ fn a_spinning_domain_is_preempted_and_gets_an_upcall_if_enabled() {
 }
 
 #[test]
+fn what_the_console_has_no_room_for_is_counted() {
+    let mut rig = Rig::boot();
+    rig.outside.lock().unwrap().console_room = Some(3);
+    let kernel = slot::KERNEL;
+    assert_eq!(rig.invoke(kernel, Op::ConsoleWrite, &[8, u64::from_le_bytes(*b"skerries")]), Ok(0));
+    assert_eq!(rig.outside.lock().unwrap().console, b"ske");
+    assert_eq!(rig.invoke(kernel, Op::Counter, &[4]), Ok(5));
+}
+
+#[test]
 fn a_fault_stops_that_domain_alone_and_tells_whoever_asked() {
     let mut rig = Rig::boot();
     child(&mut rig);
@@ -155,6 +165,7 @@ fn what_the_capability_does_not_say_is_refused() {
     for (port, width) in [(0x3f7, 1), (0x400, 1), (0x3ff, 2), (0x3f8, 3), (u64::MAX, 1)] {
         assert_eq!(rig.invoke(narrow, Op::PortIn, &[port, width]), Err(Error::BadArgument), "{port:#x}");
     }
+    assert_eq!(rig.invoke(slot::CORES, Op::StartCore, &[3, 0x1000, 0x2000]), Ok(1));
     assert_eq!(rig.invoke(slot::CORES, Op::StartCore, &[3, 0x1000, 0x2000]), Ok(0));
     assert_eq!(rig.invoke(slot::CORES, Op::StartCore, &[3, 0x1000, 0x2000]), Err(Error::BadState));
     assert_eq!(rig.invoke(slot::CORES, Op::Ring, &[3]), Ok(0));
