@@ -1,4 +1,4 @@
-//! QEMU from a Debian-like distribution: the newest that it has, which is in its backports.
+//! Packages of a Debian-like distribution; of QEMU the newest that it has, which is in its backports.
 
 use crate::shell::{Result, capture, progress, run, tool};
 use std::path::Path;
@@ -18,6 +18,25 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// How packages that are in the machine's own suites are installed.
+    pub fn to_install(packages: &str) -> Self {
+        if tool("apt-get").is_none() {
+            let text = format!("(no apt-get here) {packages}");
+            return Self { commands: vec![text], can_run: false };
+        }
+        let install = format!("apt-get install -y --no-install-recommends {packages}");
+        Self::new(vec!["apt-get update".into(), install])
+    }
+
+    /// Commands that need root.
+    fn new(mut commands: Vec<String>) -> Self {
+        let root = capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+        if !root {
+            commands = vec![format!("sudo sh -c \"{}\"", commands.join(" && "))];
+        }
+        Self { commands, can_run: root }
+    }
+
     /// Does it.
     pub fn run(&self) -> Result<()> {
         for command in &self.commands {
@@ -38,7 +57,6 @@ pub fn plan() -> Plan {
         );
         return Plan { commands: vec![text], can_run: false };
     }
-    let root = capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     let sources = sources();
     let codename = std::fs::read_to_string("/etc/os-release").ok().and_then(|text| codename(&text));
     let backports = codename.and_then(|codename| backports(&sources, &codename));
@@ -54,10 +72,7 @@ pub fn plan() -> Plan {
     };
     commands.push("apt-get update".into());
     commands.push(install);
-    if !root {
-        commands = vec![format!("sudo sh -c \"{}\"", commands.join(" && "))];
-    }
-    Plan { commands, can_run: root }
+    Plan::new(commands)
 }
 
 /// A suite with newer packages.

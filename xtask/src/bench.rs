@@ -3,7 +3,7 @@
 mod guest;
 
 use crate::build;
-use crate::setup;
+use crate::rust::Rust;
 use crate::shell::{Result, capture, cargo, progress, root};
 use skerry_images::Error;
 use skerry_images::elf::text_bytes;
@@ -51,8 +51,8 @@ pub fn bench(name: Option<&str>) -> Result<ExitCode> {
     }
     let guests = guest::wanted(&figures);
     if guests || figures.wants("size.text") {
-        setup::rust()?;
-        let images = build::build(&[])?;
+        let rust = Rust::find()?;
+        let images = build::build(rust, &[])?;
         let result = sizes(&mut figures);
         figures.take("size.text", result);
         if guests {

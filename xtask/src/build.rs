@@ -1,15 +1,12 @@
 //! Building the image set.
 
-use crate::shell::{Result, cargo, progress, root, run};
+use crate::rust::Rust;
+use crate::shell::{Result, progress, root, run};
 use crate::targets::{Package, TARGETS, Target};
 use skerry_bundle::{Bundle, Kind};
 use skerry_images::pack::{Packer, describe};
 use skerry_images::{Error, arm_image, elf};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// Separates the flags in `CARGO_ENCODED_RUSTFLAGS`.
-const FLAG_SEPARATOR: &str = "\x1f";
 
 /// Where the built files are.
 pub struct Images {
@@ -33,7 +30,7 @@ impl Images {
 }
 
 /// Builds `only` these packages, or all, and packs whatever is built.
-pub fn build(only: &[String]) -> Result<Images> {
+pub fn build(rust: Rust, only: &[String]) -> Result<Images> {
     let images = Images { dir: root().join("target/images") };
     std::fs::create_dir_all(&images.dir).map_err(Error::file(&images.dir))?;
     let mut packer = Packer::new();
@@ -42,7 +39,7 @@ pub fn build(only: &[String]) -> Result<Images> {
         let named: Vec<&Package> =
             wanted.iter().copied().filter(|p| only.is_empty() || only.iter().any(|o| o == p.name)).collect();
         if !named.is_empty() {
-            compile(target, &named)?;
+            compile(rust, target, &named)?;
         }
         for package in wanted {
             let path = linked(target, package);
@@ -64,20 +61,13 @@ pub fn has_code(package: &Package) -> bool {
 }
 
 /// One cargo invocation for all packages of a target: what they share is compiled once.
-fn compile(target: &Target, packages: &[&Package]) -> Result<()> {
+fn compile(rust: Rust, target: &Target, packages: &[&Package]) -> Result<()> {
     progress(format!("building {} for {}", names(packages), target.triple));
-    let mut cargo = cargo();
-    cargo.args(["build", "--release", "--target", target.triple]);
+    let mut cargo = rust.cargo_for("build", target);
     for package in packages {
         cargo.args(["--package", package.name]);
     }
-    set_flags(&mut cargo, target);
     run(&mut cargo, &format!("building for {}", target.triple))
-}
-
-/// Has cargo compile with the target's flags, whatever the environment or a configuration file says.
-pub fn set_flags(cargo: &mut Command, target: &Target) {
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", target.flags.join(FLAG_SEPARATOR)).env_remove("RUSTFLAGS");
 }
 
 /// ISA and linked file of every CPU driver that has been built.

@@ -1,15 +1,11 @@
 //! `cargo xtask doctor`: what is installed, what is missing, how to get it.
 
+use crate::apt;
+use crate::rust::{WITHOUT_RUSTUP, missing_targets};
 use crate::shell::{Result, capture, root, tool};
-use crate::{apt, setup};
 use skerry_images::runner::probe;
 use skerry_images::runner::qemu::Qemu;
 use std::process::{Command, ExitCode};
-
-/// What to do where rustup does not manage Rust.
-pub const RUST_WITHOUT_RUSTUP: &str = "\
-install rustup (https://rustup.rs), which reads rust-toolchain.toml; or, on Debian, `apt-get install rustc-web \
-rust-web-src` and build the missing libraries with RUSTC_BOOTSTRAP=1 and `-Zbuild-std=core,alloc`";
 
 /// One line for each thing; fails if something is missing that `run` needs, even if it can get it.
 pub fn doctor() -> Result<ExitCode> {
@@ -23,13 +19,13 @@ pub fn doctor() -> Result<ExitCode> {
         healthy &= state.is_ok() || !needed;
     };
     line(true, "Rust", version("rustc"));
-    let missing = setup::missing_targets();
+    let missing = missing_targets();
     let targets = if missing.is_empty() {
         Ok("all there".to_string())
     } else if tool("rustup").is_some() {
         Err(format!("rustup target add {}   (or let `cargo xtask run` do it)", missing.join(" ")))
     } else {
-        Err(format!("{}; {RUST_WITHOUT_RUSTUP}", missing.join(" ")))
+        Err(format!("{}; {WITHOUT_RUSTUP}", missing.join(" ")))
     };
     line(true, "Rust targets", targets);
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -21,11 +21,13 @@ mod doctor;
 mod house;
 mod layer;
 mod run;
+mod rust;
 mod setup;
 mod shell;
 mod targets;
 mod test;
 
+use rust::Rust;
 use shell::Result;
 use std::process::ExitCode;
 
@@ -52,8 +54,8 @@ fn dispatch() -> Result<ExitCode> {
         Command::Check => check::check(),
         Command::Bench { name } => bench::bench(name.as_deref()),
         Command::Build { only } => {
-            setup::rust()?;
-            let images = build::build(&only)?;
+            let rust = Rust::find()?;
+            let images = build::build(rust, &only)?;
             println!("{}", images.describe()?);
             Ok(ExitCode::SUCCESS)
         }

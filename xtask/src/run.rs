@@ -1,6 +1,7 @@
 //! `cargo xtask run`.
 
 use crate::args::{Kvm, Run};
+use crate::rust::Rust;
 use crate::shell::{Result, fail, progress};
 use crate::{build, setup};
 use skerry_images::Error;
@@ -18,9 +19,9 @@ const UP_TIMEOUT: Duration = Duration::from_secs(120);
 pub fn run(run: &Run) -> Result<ExitCode> {
     let fleet = fleet(run)?;
     let isas: Vec<&str> = fleet.islands.iter().map(|island| island.board.isa()).collect();
-    setup::rust()?;
+    let rust = Rust::find()?;
     setup::qemu(&isas)?;
-    let images = build::build(&[])?;
+    let images = build::build(rust, &[])?;
     let mut options = Options::new(&images.dir);
     options.kvm = use_kvm(run.kvm, &options)?;
     options.gdb = run.gdb;

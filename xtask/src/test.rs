@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the layers, each there to make the next one boring.
 
 use crate::layer::{self, Counts};
+use crate::rust::Rust;
 use crate::shell::{Result, capture, cargo, progress, root, tool};
 use crate::{build, setup};
 use std::process::{Command, ExitCode};
@@ -129,9 +130,9 @@ impl Suite {
 
     /// Whole systems in QEMU.
     fn fleets(&self) -> Result<Counts> {
-        setup::rust()?;
+        let rust = Rust::find()?;
         setup::qemu(&["x86_64", "aarch64"])?;
-        let images = build::build(&[])?;
+        let images = build::build(rust, &[])?;
         let mut cargo = cargo();
         cargo.args([
             "test",
