@@ -4,7 +4,7 @@ use crate::sys::invoke;
 use skerry_abi::domain::slot;
 use skerry_abi::op::halves;
 use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, Op, PhysAddr, PhysRange, Rights};
-use skerry_hal::MapFlags;
+use skerry_hal::{FaultKind, MapFlags};
 
 macro_rules! caps {
     ($($(#[$doc:meta])* $name:ident,)*) => {$(
@@ -195,7 +195,12 @@ impl Dispatcher {
 
     /// Its [`State`](skerry_abi::dispatcher::State).
     pub fn state(self) -> Result<u64, Error> {
-        invoke(self.0, Op::State, [0; 5])
+        invoke(self.0, Op::State, [0; 5]).map(|word| word & 0xff)
+    }
+
+    /// The fault it died of, if of one.
+    pub fn fault(self) -> Result<Option<FaultKind>, Error> {
+        invoke(self.0, Op::State, [0; 5]).map(|word| FaultKind::from_raw((word >> 8) as u32))
     }
 }
 

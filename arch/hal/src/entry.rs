@@ -13,26 +13,41 @@ pub enum Next<C> {
     Idle,
 }
 
-/// Why a user program stopped without asking to.
+/// Why a user program stopped without asking to. The numbers cross the kernel boundary; 0 is no fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum FaultKind {
     /// A load from unmapped or forbidden memory.
-    Read,
+    Read = 1,
     /// A store to unmapped or read-only memory.
-    Write,
+    Write = 2,
     /// An instruction fetch from unmapped or non-executable memory.
-    Execute,
+    Execute = 3,
     /// An undefined or privileged instruction.
-    Instruction,
+    Instruction = 4,
     /// Misalignment, division by zero, floating-point trap and the like.
-    Arithmetic,
+    Arithmetic = 5,
     /// A breakpoint or single step.
-    Debug,
+    Debug = 6,
     /// Anything else the ISA reports.
-    Other,
+    Other = 7,
 }
 
 impl FaultKind {
+    /// The kind with this number.
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        Some(match raw {
+            1 => Self::Read,
+            2 => Self::Write,
+            3 => Self::Execute,
+            4 => Self::Instruction,
+            5 => Self::Arithmetic,
+            6 => Self::Debug,
+            7 => Self::Other,
+            _ => return None,
+        })
+    }
+
     /// In a word, for people.
     pub const fn name(self) -> &'static str {
         match self {

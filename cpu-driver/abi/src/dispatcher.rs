@@ -3,7 +3,8 @@
 //! A dispatcher is *disabled* while it runs its own scheduler, and *enabled* while it runs a thread. Losing the core
 //! while enabled, it later gets an *upcall*: the CPU driver has put the thread's registers into
 //! [`DispatcherPage::saved`], set `disabled`, and enters at `upcall` on `upcall_stack`. Losing the core while disabled,
-//! it goes on where it was. AArch64 cannot restore every register and the PC in user mode, so on both ISAs the
+//! it goes on where it was. A fault while enabled is an upcall too, at once: `reason` tells, and `saved` holds the thread
+//! that faulted. A fault while disabled, or without an upcall to enter, is the dispatcher's death. AArch64 cannot restore every register and the PC in user mode, so on both ISAs the
 //! dispatcher takes a saved thread up again with [`Op::Resume`](crate::Op::Resume).
 
 use skerry_hal::CoreId;
@@ -20,7 +21,16 @@ pub mod event {
     pub const USER: u64 = !0 << FIRST_USER;
 }
 
-/// What a dispatcher is doing.
+/// Why an upcall came.
+pub mod reason {
+    /// The thread lost the core.
+    pub const PREEMPTED: u32 = 0;
+    /// The thread did what it must not.
+    pub const FAULT: u32 = 1;
+}
+
+/// What a dispatcher is doing. [`Op::State`](crate::Op::State) answers it in the lowest byte, and above it the
+/// [`FaultKind`](skerry_hal::FaultKind) it died of, 0 if of none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum State {
@@ -50,7 +60,15 @@ pub struct DispatcherPage {
     pub frequency: u64,
     /// The core it runs on. Written by the CPU driver at `Configure`.
     pub core: CoreId,
-    reserved: [u32; 7],
+    /// Why the upcall came, a [`reason`]. Written by the CPU driver, like the fields below.
+    pub reason: u32,
+    /// At a fault: its [`FaultKind`](skerry_hal::FaultKind).
+    pub fault_kind: u32,
+    reserved: u32,
+    /// At a fault: the address, as in [`Fault::addr`](skerry_hal::Fault::addr).
+    pub fault_addr: u64,
+    /// At a fault: the ISA's own words.
+    pub fault_code: u64,
     /// The preempted thread's registers, in the ISA's own layout.
     pub saved: [u8; MAX_CONTEXT],
     tail: [u8; 4096 - 64 - MAX_CONTEXT],

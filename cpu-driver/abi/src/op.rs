@@ -74,7 +74,7 @@ ops! {
     MakeEndpoint = 35,
     /// Dispatcher: stops it for good.
     Stop = 36,
-    /// Dispatcher: value = state (see [`dispatcher::State`](crate::dispatcher::State)).
+    /// Dispatcher: value = state | fault kind it died of << 8 (see [`dispatcher::State`](crate::dispatcher::State)).
     State = 37,
 
     /// Endpoint: raises its event bits.

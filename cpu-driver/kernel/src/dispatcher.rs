@@ -75,6 +75,8 @@ pub struct Dcb<C> {
     /// See `next`.
     pub prev: DcbRef,
     state: u32,
+    /// The fault kind it died of; 0: none.
+    pub fault: u32,
 }
 
 impl<C> Dcb<C> {
@@ -112,12 +114,19 @@ pub mod page {
     pub const STACK: u64 = offset_of!(DispatcherPage, upcall_stack) as u64;
     /// Clock frequency.
     pub const FREQUENCY: u64 = offset_of!(DispatcherPage, frequency) as u64;
-    /// The core, in the low half.
+    /// The core in the low half, the reason of an upcall in the high half.
     pub const CORE: u64 = offset_of!(DispatcherPage, core) as u64;
+    /// Kind of a fault.
+    pub const FAULT_KIND: u64 = offset_of!(DispatcherPage, fault_kind) as u64;
+    /// Its address.
+    pub const FAULT_ADDR: u64 = offset_of!(DispatcherPage, fault_addr) as u64;
+    /// Its code.
+    pub const FAULT_CODE: u64 = offset_of!(DispatcherPage, fault_code) as u64;
     /// Registers of the preempted thread.
     pub const SAVED: u64 = offset_of!(DispatcherPage, saved) as u64;
 
     const _: () = assert!(offset_of!(DispatcherPage, saved_valid) as u64 == FLAGS + 4);
+    const _: () = assert!(offset_of!(DispatcherPage, reason) as u64 == CORE + 4);
 }
 
 /// Where an upcall enters.

@@ -4,8 +4,9 @@ use crate::dispatcher::{DcbRef, KeptSlot, Upcall, page};
 use crate::memory::Memory;
 use crate::ops::device::IrqTable;
 use crate::sched::Schedule;
-use skerry_abi::dispatcher::{State, event};
-use skerry_abi::{CapType, CoreId, VirtAddr};
+use skerry_abi::dispatcher::{State, event, reason};
+use skerry_abi::op::halves;
+use skerry_abi::{CapType, CoreId, PhysAddr, VirtAddr};
 use skerry_caps::{Db, Store};
 use skerry_hal::machine::Interrupt;
 use skerry_hal::print::Line;
@@ -142,24 +143,24 @@ impl<M: Machine> Kernel<M> {
         if current.is_none() {
             return;
         }
-        self.upcall_if_enabled(current);
+        self.upcall_if_enabled(current, None);
         self.schedule.current = DcbRef::NONE;
         self.schedule.ready.push_back(&mut self.memory, current);
     }
 
     /// If `at` was running a thread, puts the thread into the dispatcher page and turns the context into an upcall.
-    /// Only after an interrupt or fault, which saved all registers.
-    fn upcall_if_enabled(&mut self, at: DcbRef) {
+    /// Only after an interrupt or fault, which saved all registers. Answers whether it did.
+    fn upcall_if_enabled(&mut self, at: DcbRef, fault: Option<&Fault>) -> bool {
         let base = self.memory.dcb(at).page;
-        let word = |kernel: &Self, offset| kernel.memory.read_shared(skerry_abi::PhysAddr(base.0 + offset));
+        let word = |kernel: &Self, offset| kernel.memory.read_shared(PhysAddr(base.0 + offset));
         if word(self, page::FLAGS) & 0xffff_ffff != 0 {
-            return;
+            return false;
         }
         let upcall =
             Upcall { entry: VirtAddr(word(self, page::UPCALL)), stack: VirtAddr(word(self, page::STACK)) };
         let limit = skerry_hal::addr::USER_END;
         if upcall.entry.0 == 0 || upcall.entry.0 >= limit || upcall.stack.0 >= limit {
-            return;
+            return false;
         }
         let mut saved = [0u8; skerry_hal::context::MAX_CONTEXT];
         let saved = &mut saved[..M::Context::SIZE];
@@ -172,8 +173,17 @@ impl<M: Machine> Kernel<M> {
             context.start(upcall.entry, upcall.stack, [0, 0]);
         });
         self.drop_float();
-        self.memory.copy_in(skerry_abi::PhysAddr(base.0 + page::SAVED), saved);
-        self.memory.write_shared(skerry_abi::PhysAddr(base.0 + page::FLAGS), 1 | 1 << 32);
+        self.memory.copy_in(PhysAddr(base.0 + page::SAVED), saved);
+        let why = fault.map_or(reason::PREEMPTED, |_| reason::FAULT);
+        let mut put = |offset, value| self.memory.write_shared(PhysAddr(base.0 + offset), value);
+        put(page::CORE, halves(self.core.raw(), why));
+        if let Some(fault) = fault {
+            put(page::FAULT_KIND, fault.kind as u64);
+            put(page::FAULT_ADDR, fault.addr.0);
+            put(page::FAULT_CODE, fault.code);
+        }
+        put(page::FLAGS, 1 | 1 << 32);
+        true
     }
 
     /// Raises event bits on a dispatcher. Answers whether that made it ready.
@@ -244,7 +254,7 @@ impl<M: Machine> Kernel<M> {
         if let Some(cap) = self.memory.slot(at.slot(KeptSlot::Death)).cap()
             && cap.ty == CapType::Endpoint
         {
-            self.raise(DcbRef::new(skerry_abi::PhysAddr(cap.base)), cap.extra, false);
+            self.raise(DcbRef::new(PhysAddr(cap.base)), cap.extra, false);
         }
         // Done with it. Kept, it would keep the dispatcher it signals, which may be this one, from ever going.
         let _ = self.delete_slot(at.slot(KeptSlot::Death));
@@ -268,6 +278,9 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
     fn fault(&mut self, fault: Fault) -> Next<M::Context> {
         self.counters.entries += 1;
         let (current, core) = (self.schedule.current, self.core);
+        if self.upcall_if_enabled(current, Some(&fault)) {
+            return self.dispatch();
+        }
         let (pc, sp) = {
             let context = &self.memory.dcb(current).context;
             (context.pc(), context.sp())
@@ -278,6 +291,7 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
         out.text(" fault at ").hex(fault.addr.0).text(", pc ").hex(pc.0).text(", sp ").hex(sp.0);
         out.text(", code ").hex(fault.code).text("\r\n");
         self.say(out.as_bytes());
+        self.memory.dcb(current).fault = fault.kind as u32;
         self.kill(current);
         self.dispatch()
     }

@@ -97,7 +97,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn state(&mut self, call: &Call) -> Result<Outcome, Error> {
-        Ok(Outcome::Value(self.memory.dcb(DcbRef::new(PhysAddr(call.cap.base))).state() as u64))
+        let dcb = self.memory.dcb(DcbRef::new(PhysAddr(call.cap.base)));
+        Ok(Outcome::Value(dcb.state() as u64 | u64::from(dcb.fault) << 8))
     }
 
     /// The caller's own dispatcher, if that is what the invoked capability is for.

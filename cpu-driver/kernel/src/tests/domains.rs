@@ -1,7 +1,7 @@
 //! Dispatchers: start, wait, signal, preempt, upcall, resume, die.
 
 use super::rig::{RAM, Rig};
-use skerry_abi::dispatcher::{State, event};
+use skerry_abi::dispatcher::{State, event, reason};
 use skerry_abi::domain::slot;
 use skerry_abi::op::halves;
 use skerry_abi::{CPtr, CapType, Error, Op, PAGE_SIZE, PhysAddr, VirtAddr};
@@ -128,13 +128,63 @@ fn a_fault_stops_that_domain_alone_and_tells_whoever_asked() {
     assert_eq!(rig.context().words, [0, 1 << 9], "the parent hears of it");
     let text = String::from_utf8(rig.outside.lock().unwrap().console.clone()).unwrap();
     assert!(text.contains("Write fault at 0x10"), "{text}");
-    assert_eq!(rig.invoke(CHILD, Op::State, &[]), Ok(State::Dead as u64));
+    let dead = State::Dead as u64 | (FaultKind::Write as u64) << 8;
+    assert_eq!(rig.invoke(CHILD, Op::State, &[]), Ok(dead));
     assert_eq!(rig.invoke(CHILD, Op::Start, &[]), Err(Error::BadState));
     rig.invoke(slot::ROOT, Op::Delete, &[u64::from(CHILD.0)]).unwrap();
     // Its memory is free again.
     let ram = rig.ram();
     rig.retype(ram, CapType::CNode, 0, 0x10000, 0x4000, CHILD).unwrap();
     assert!(rig.invoke(ram, Op::Identify, &[1]).unwrap() > RAM.base.0);
+}
+
+#[test]
+fn a_fault_of_an_enabled_thread_enters_its_upcall_with_the_reason() {
+    let mut rig = Rig::boot();
+    let page = child(&mut rig);
+    rig.invoke(CHILD, Op::Start, &[]).unwrap();
+    wait(&mut rig, 1 << 9 | event::DOORBELL, 0);
+    rig.set_word(page, 0);
+    rig.set_word(PhysAddr(page.0 + 8), 0x61_0000);
+    rig.set_word(PhysAddr(page.0 + 16), 0x71_0000);
+    rig.outside.lock().unwrap().float = [3, 4];
+    let fault = Fault { kind: FaultKind::Execute, addr: VirtAddr(0x1234), code: 0xabc };
+    rig.next = rig.kernel.fault(fault);
+    assert_eq!((rig.context().pc().0, rig.context().sp().0), (0x61_0000, 0x71_0000));
+    assert_eq!(rig.word(page), 1 | 1 << 32);
+    let at = |offset| rig.word(PhysAddr(page.0 + offset));
+    assert_eq!(at(32), halves(super::rig::CORE.raw(), reason::FAULT));
+    assert_eq!((at(40), at(48), at(56)), (FaultKind::Execute as u64, 0x1234, 0xabc));
+    assert_eq!(at(64), 0x60_0000, "the thread where it faulted");
+    assert!(rig.outside.lock().unwrap().console.is_empty(), "nobody died, nothing is said");
+    // Resumed, and preempted: the reason says so.
+    rig.next = rig.kernel.syscall([skerry_abi::op::word0(CHILD, Op::Resume), 0, 0, 0, 0, 0]);
+    assert_eq!((rig.context().pc().0, rig.outside.lock().unwrap().float), (0x60_0000, [3, 4]));
+    rig.interrupt(Interrupt::Doorbell);
+    assert_eq!(rig.context().words, [0, event::DOORBELL], "the parent was woken");
+    assert_eq!(rig.word(PhysAddr(page.0 + 32)), halves(super::rig::CORE.raw(), reason::PREEMPTED));
+    wait(&mut rig, 1 << 9, 0);
+    assert_eq!(rig.context().pc().0, 0x61_0000);
+    // A fault while disabled is the end.
+    rig.next = rig.kernel.fault(fault);
+    assert_eq!(rig.context().words, [0, 1 << 9], "the parent hears of it");
+    let text = String::from_utf8(rig.outside.lock().unwrap().console.clone()).unwrap();
+    assert!(text.contains("Execute fault at 0x1234") && text.lines().count() == 2, "{text}");
+}
+
+#[test]
+fn an_upcall_that_cannot_be_entered_does_not_save_a_domain() {
+    for (entry, stack) in [(0, 0x71_0000), (!0, 0x71_0000), (0x61_0000, !0)] {
+        let mut rig = Rig::boot();
+        let page = child(&mut rig);
+        rig.invoke(CHILD, Op::Start, &[]).unwrap();
+        wait(&mut rig, 1 << 9, 0);
+        rig.set_word(page, 0);
+        rig.set_word(PhysAddr(page.0 + 8), entry);
+        rig.set_word(PhysAddr(page.0 + 16), stack);
+        rig.next = rig.kernel.fault(Fault { kind: FaultKind::Read, addr: VirtAddr(1), code: 2 });
+        assert_eq!(rig.context().words, [0, 1 << 9], "{entry:#x} {stack:#x}");
+    }
 }
 
 #[test]
