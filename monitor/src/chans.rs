@@ -20,6 +20,8 @@ pub(crate) enum Role {
     Link(u16),
     /// A domain of this core.
     Client,
+    /// The process server of this core.
+    Server,
 }
 
 /// A table that a client asked for and that has not been sent whole.

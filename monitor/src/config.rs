@@ -79,6 +79,10 @@ pub const MAX_STREAMS: usize = 8;
 pub const STREAM_WINDOW: u64 = 32;
 /// Requests of clients that wait for another monitor.
 pub const MAX_PENDING: usize = 16;
+/// Requests of clients at process servers.
+pub const MAX_SESSIONS: usize = 16;
+/// Requests at the process server of a core, from all cores.
+pub const MAX_ASKERS: usize = 64;
 /// Channels made for one pair of cores before they are left to the relay.
 pub const MAX_REBINDS: u16 = 4;
 /// Bytes of one line of log text. What is longer is cut.

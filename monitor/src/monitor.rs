@@ -51,6 +51,7 @@ pub struct Monitor {
     pub(crate) ping: ops::ping::State,
     pub(crate) stream: ops::stream::State,
     pub(crate) client: ops::client::State,
+    pub(crate) proc: ops::proc::State,
     pub(crate) log: ops::log::State,
     pub(crate) leader: ops::leader::State,
     pub(crate) power: ops::power::State,
@@ -93,6 +94,7 @@ impl Monitor {
             ping: ops::ping::State::default(),
             stream: ops::stream::State::default(),
             client: ops::client::State::default(),
+            proc: ops::proc::State::default(),
             log: ops::log::State::default(),
             leader: ops::leader::State::default(),
             power: ops::power::State::default(),
@@ -153,6 +155,7 @@ impl Monitor {
         match role {
             Role::Free => return,
             Role::Client => self.client_request(chan, message, sink),
+            Role::Server => self.server_message(message, sink),
             Role::Core(_) | Role::Link(_) if !self.accepts(&header) => {
                 self.counters.stale += 1;
                 return;

@@ -30,6 +30,8 @@ pub enum Peer {
     Pci = 5,
     /// A benchmark or other program that the monitor started.
     Program = 6,
+    /// The process server of this core.
+    Proc = 7,
 }
 
 /// How the peer is woken when it asks to be.

@@ -5,9 +5,10 @@
 use alloc::vec::Vec;
 use core::fmt;
 use elf::ElfBytes;
-use elf::abi::{EM_AARCH64, EM_X86_64, ET_DYN, PF_W, PF_X, PT_INTERP, PT_LOAD};
+use elf::abi::{EM_AARCH64, EM_X86_64, ET_DYN, PF_W, PF_X, PT_INTERP, PT_LOAD, PT_TLS};
 use elf::endian::LittleEndian;
 use skerry_abi::PAGE_SIZE;
+use skerry_abi::domain::Tls;
 use skerry_hal::{Isa, MapFlags};
 
 /// Loadable segments that a file may have.
@@ -39,6 +40,8 @@ pub struct Plan {
     pub segments: Vec<Segment>,
     /// Where it starts, relative to where it is loaded.
     pub entry: u64,
+    /// The template of its thread-local storage, relative to where it is loaded.
+    pub tls: Option<Tls>,
 }
 
 /// What is wrong with a file.
@@ -62,6 +65,8 @@ pub enum Bad {
     SharedPage(usize),
     /// The entry is in no executable segment.
     Entry,
+    /// The template of thread-local storage lies outside the segments, or its alignment is none.
+    Tls,
 }
 
 impl fmt::Display for Bad {
@@ -75,6 +80,7 @@ impl fmt::Display for Bad {
             Self::Range(n) => write!(f, "segment {n} lies outside the file or the image"),
             Self::WriteExecute(n) => write!(f, "segment {n} is writable and executable"),
             Self::SharedPage(n) => write!(f, "segment {n} shares a page with another"),
+            Self::Tls => f.write_str("its thread-local storage lies outside its segments"),
             Self::Entry => f.write_str("the entry is not in an executable segment"),
         }
     }
@@ -98,9 +104,15 @@ pub fn plan(file: &[u8], isa: Isa) -> Result<Plan, Bad> {
     }
     let headers = elf.segments().ok_or(Bad::NotElf)?;
     let mut segments: Vec<Segment> = Vec::new();
+    let mut tls = None;
     for header in headers {
         if header.p_type == PT_INTERP {
             return Err(Bad::Interpreter);
+        }
+        if header.p_type == PT_TLS && header.p_memsz > 0 {
+            let (addr, filled, len, align) =
+                (header.p_vaddr, header.p_filesz, header.p_memsz, header.p_align.max(1));
+            tls = Some(Tls { addr, filled, len, align });
         }
         if header.p_type != PT_LOAD || header.p_memsz == 0 {
             continue;
@@ -130,7 +142,15 @@ pub fn plan(file: &[u8], isa: Isa) -> Result<Plan, Bad> {
     if !segments.iter().any(runs) {
         return Err(Bad::Entry);
     }
-    Ok(Plan { segments, entry })
+    if let Some(Tls { addr, filled, len, align }) = tls {
+        let holds =
+            |s: &Segment| addr >= s.page && addr.checked_add(filled).is_some_and(|end| end <= s.page + s.len);
+        let sound = filled <= len && len <= MAX_SPAN && align.is_power_of_two() && align <= PAGE_SIZE;
+        if !sound || !segments.iter().any(holds) {
+            return Err(Bad::Tls);
+        }
+    }
+    Ok(Plan { segments, entry, tls })
 }
 
 fn segment(header: &elf::segment::ProgramHeader, file_len: usize) -> Option<Segment> {

@@ -14,6 +14,7 @@
 //! | [`vspace`] | [`vspace::Space`]: builds an address space, the domain's own or a child's |
 //! | [`domain`] | [`domain::Domain`]: what this domain was given, and all of the above for itself |
 //! | [`image`] | checks a static-PIE ELF file and plans its segments; pure |
+//! | [`program`] | what a program has of the process server that started it: output, exit status |
 //! | [`spawn`] | [`spawn::Child`]: a new domain, piece by piece |
 //! | [`chan`] | [`chan::Chan`]: a URPC channel with a way to wake its peer |
 //! | [`exec`] | the executor: tasks, timers, bounded polling, then one blocking wait |
@@ -39,6 +40,7 @@ pub mod exec;
 pub mod image;
 pub mod log;
 pub mod mem;
+pub mod program;
 pub mod ram;
 pub mod rt;
 pub mod spawn;

@@ -3,6 +3,7 @@
 
 use crate::cap::SELF;
 use crate::domain::{Domain, name_of};
+use crate::program::{self, Status};
 use crate::{clock, log};
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -59,7 +60,7 @@ unsafe impl<const N: usize> GlobalAlloc for Heap<N> {
 ///
 /// # Safety
 /// `info` is what a spawner passed: it points to a mapped, read-only [`DomainInfo`] that nobody changes any more.
-pub unsafe fn start(info: *const u8, main: fn(Domain)) -> ! {
+pub unsafe fn start<S: Status>(info: *const u8, main: fn(Domain) -> S) -> ! {
     // SAFETY: the caller's promise; any bit pattern is a `DomainInfo`.
     let info: &'static DomainInfo = unsafe { &*info.cast() };
     clock::set_frequency(info.frequency);
@@ -69,8 +70,9 @@ pub unsafe fn start(info: *const u8, main: fn(Domain)) -> ! {
     }
     let level = info.arg("log").and_then(|text| text.parse().ok()).unwrap_or(3);
     log::init(info.core, name_of(info), log::filter_from(level));
-    main(Domain::take(info));
-    stop();
+    let mut domain = Domain::take(info);
+    program::init(&mut domain);
+    program::exit(main(domain).status());
 }
 
 /// Says where and why, then stops the dispatcher.
@@ -79,7 +81,7 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
     // A line that does not fit is cut.
     let _cut = write!(line, "panic: {info}");
     log::early_line(line.as_bytes());
-    stop();
+    program::exit_after_panic();
 }
 
 /// Stops this dispatcher.
@@ -91,8 +93,8 @@ pub fn stop() -> ! {
     }
 }
 
-/// Defines the program: `main!(main)` or `main!(main, heap = BYTES)`, where `main` is a `fn(Domain)`; when it returns,
-/// the dispatcher stops.
+/// Defines the program: `main!(main)` or `main!(main, heap = BYTES)`, where `main` is a `fn(Domain)`, or answers an
+/// exit status (`u8`); when it returns, the dispatcher stops.
 #[macro_export]
 macro_rules! main {
     ($main:path) => {

@@ -11,7 +11,7 @@ use crate::vspace::{Mapping, R, RW, Space};
 use alloc::boxed::Box;
 use core::fmt;
 use skerry_abi::dispatcher::event;
-use skerry_abi::domain::{DomainInfo, IMAGE_VADDR, INFO_VADDR, PAGE_VADDR, Purpose, STACK_TOP, slot};
+use skerry_abi::domain::{DomainInfo, IMAGE_VADDR, INFO_VADDR, PAGE_VADDR, Purpose, STACK_TOP, Tls, slot};
 use skerry_abi::{CPtr, Error, PAGE_SIZE, Rights};
 use zerocopy::IntoBytes;
 
@@ -98,6 +98,9 @@ impl Child {
         info.frequency = domain.info.frequency;
         info.arch_word = domain.info.arch_word;
         info.hw_id = domain.info.hw_id;
+        if let Some(tls) = plan.tls {
+            info.tls = Tls { addr: IMAGE_VADDR + tls.addr, ..tls };
+        }
         let len = name.len().min(info.name.len());
         info.name[..len].copy_from_slice(&name.as_bytes()[..len]);
         if !info.set_args(args) {
@@ -116,6 +119,11 @@ impl Child {
             child.grant(cap, at, Rights::all())?;
         }
         Ok(child)
+    }
+
+    /// Sets its environment: words `KEY=VALUE`.
+    pub fn set_env(&mut self, text: &str) -> Result<(), SpawnError> {
+        if self.info.set_env(text) { Ok(()) } else { Err(SpawnError::TooMuch) }
     }
 
     /// Copies a capability to a well-known slot.
@@ -180,16 +188,19 @@ impl Child {
         other.list_channel(&frame, one_is, 1, one_wake)
     }
 
-    /// Makes a channel between the child and the parent, whose `wake` endpoint raises what the parent waits for.
+    /// Makes a channel between the child and the parent. `wake` raises what the parent waits for, and the parent raises
+    /// the child's events `bell`.
     pub fn connect_parent(
         &mut self,
         domain: &mut Domain,
         parent_is: Peer,
         wake: Endpoint,
+        bell: u64,
     ) -> Result<Chan, SpawnError> {
         let (frame, view) = domain.zeroed(2 * PAGE_SIZE, None).during("channel")?;
         self.list_channel(&frame, parent_is, 0, wake)?;
-        let wake = Wake::Endpoint(self.doorbell(domain)?);
+        let bell = domain.mem.endpoint(self.dispatcher, bell).during("endpoint")?;
+        let wake = Wake::Endpoint(bell);
         let (inbox, outbox) = (view.block(PAGE_SIZE, PAGE_SIZE), view.block(0, PAGE_SIZE));
         let (Ok(inbox), Ok(outbox)) = (inbox, outbox) else { return Err(SpawnError::TooMuch) };
         Chan::new(inbox, outbox, PAGE_LAYOUT, wake).map_err(|_| SpawnError::TooMuch)

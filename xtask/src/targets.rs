@@ -32,13 +32,15 @@ const fn app(name: &'static str, member: &'static str) -> Package {
     Package { name, member, cpu_driver: false }
 }
 
-const APPS: [Package; 6] = [
+const APPS: [Package; 8] = [
     app("skerry-app-init", "init"),
     app("skerry-app-monitor", "monitor"),
     app("skerry-app-pci", "pci"),
     app("skerry-app-console", "console"),
     app("skerry-app-shell", "shell"),
     app("skerry-app-bench", "bench"),
+    app("skerry-app-proc", "proc"),
+    app("skerry-app-hello", "hello"),
 ];
 
 /// Everything an image set is made of.

@@ -46,8 +46,32 @@ pub enum Command {
     Log(u8),
     /// Runs a benchmark.
     Bench(String),
+    /// Starts a program.
+    Spawn {
+        /// Where.
+        core: CoreId,
+        /// Environment, name and arguments.
+        text: String,
+        /// Whether to show its output and to wait for its end.
+        wait: bool,
+    },
+    /// Waits for a process, and shows its output from now on.
+    Wait(Pid),
+    /// Ends a process.
+    Kill(Pid),
+    /// The table of processes.
+    Processes,
     /// Turns everything off.
     Exit,
+}
+
+/// A process of the system: its core, and its number there. Spelt `ISLAND.LOCAL:NUMBER`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pid {
+    /// Where it runs.
+    pub core: CoreId,
+    /// Its number there.
+    pub number: u32,
 }
 
 /// One command: its name, its arguments, what it does.
@@ -81,6 +105,19 @@ pub const COMMANDS: &[Help] = &[
         "NAME",
         "runs a benchmark: syscall.null, urpc.msg, monitor.ping, urpc.xisa, upcall, all (the first two and upcall), or conformance",
     ),
+    help(
+        "run",
+        "CORE [KEY=VALUE…] NAME [ARG…]",
+        "starts a program on a core, shows its output, and ends with its exit status",
+    ),
+    help("spawn", "CORE [KEY=VALUE…] NAME [ARG…]", "starts a program on a core, and tells its number"),
+    help(
+        "wait",
+        "ISLAND.LOCAL:NUMBER",
+        "shows the output of a process from now on, and ends with its exit status",
+    ),
+    help("kill", "ISLAND.LOCAL:NUMBER", "ends a process"),
+    help("ps", "", "lists the processes of every core that is up"),
     help("help", "[COMMAND]", "explains the commands, or one of them"),
     help("exit", "", "turns every island off"),
 ];
@@ -114,6 +151,12 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("islands", []) => Command::Islands,
         ("mem", []) => Command::Memory,
         ("exit", []) => Command::Exit,
+        ("ps", []) => Command::Processes,
+        ("wait", [pid]) => Command::Wait(process(pid)?),
+        ("kill", [pid]) => Command::Kill(process(pid)?),
+        ("run" | "spawn", [on, words @ ..]) if !words.is_empty() => {
+            Command::Spawn { core: core(on)?, text: words.join(" "), wait: name == "run" }
+        }
         ("bench", [name]) => Command::Bench((*name).to_string()),
         ("ping", [from, to, rest @ ..]) if rest.len() < 2 => Command::Ping {
             from: core(from)?,
@@ -146,6 +189,14 @@ fn core(text: &str) -> Result<CoreId, String> {
     })
 }
 
+fn process(text: &str) -> Result<Pid, String> {
+    let parsed = text
+        .split_once(':')
+        .and_then(|(on, number)| Some(Pid { core: CoreId::parse(on)?, number: number.parse().ok()? }));
+    parsed
+        .ok_or_else(|| format!("`{text}` is no process; they are spelt ISLAND.LOCAL:NUMBER; `ps` lists them"))
+}
+
 fn count(text: &str, max: u64) -> Result<u64, String> {
     text.parse()
         .ok()
@@ -168,6 +219,16 @@ mod tests {
         assert_eq!(parse("cores"), Ok(Command::Cores));
         assert_eq!(parse(" ping 0.0  1.3 "), Ok(Command::Ping { from: id(0, 0), to: id(1, 3), count: 100 }));
         assert_eq!(parse("ping 0.0 1.3 7"), Ok(Command::Ping { from: id(0, 0), to: id(1, 3), count: 7 }));
+        let text = String::from("A=1 hello exit=3");
+        assert_eq!(
+            parse("run 0.1 A=1 hello  exit=3"),
+            Ok(Command::Spawn { core: id(0, 1), text: text.clone(), wait: true })
+        );
+        assert_eq!(
+            parse("spawn 1.1 A=1 hello exit=3"),
+            Ok(Command::Spawn { core: id(1, 1), text, wait: false })
+        );
+        assert_eq!(parse("kill 1.0:7"), Ok(Command::Kill(Pid { core: id(1, 0), number: 7 })));
         assert_eq!(parse("log warn"), Ok(Command::Log(2)));
         assert_eq!(parse("bench urpc.msg"), Ok(Command::Bench("urpc.msg".into())));
     }
@@ -182,6 +243,8 @@ mod tests {
         assert!(error("ping 0.0").contains("FROM TO [COUNT]"));
         assert!(error("ping 0.0 0.1 1 2").contains("usage"));
         assert!(error("log loud").contains("off, error, warn, info, debug, trace"));
+        assert!(error("run 0.1").contains("usage") && error("run 1 hello").contains("`1` is no core"));
+        assert!(error("kill 7").contains("`7` is no process") && error("wait 0.0:x").contains("`ps`"));
         assert!(error("cores all").contains("usage"));
     }
 
@@ -190,7 +253,7 @@ mod tests {
         for help in COMMANDS {
             assert!(explain(help.name).unwrap().contains(help.text));
             let error = parse(&format!("{} a b c d e", help.name)).unwrap_err();
-            assert!(error.contains("usage"), "{error}");
+            assert!(error.contains("usage") || error.contains("is no core"), "{error}");
         }
         assert_eq!(explain("nothing"), None);
     }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use skerry_hal::{CoreId, Isa};
 use skerry_urpc::formats::monitor::CoreState;
+use skerry_urpc::formats::proc::{Process, ProcessState};
 use skerry_urpc::formats::shell::{CoreLine, IslandLine, IslandState, MemoryLine, StreamReport};
 
 /// First line of the table of cores.
@@ -13,6 +14,8 @@ pub const CORES: &str = "core isa island node state channels";
 pub const ISLANDS: &str = "island isa state epoch cores up links";
 /// First line of the table of memory; sizes are in KiB.
 pub const MEMORY: &str = "core node total_kib free_kib";
+/// First line of the table of processes.
+pub const PROCESSES: &str = "process core name state ram_kib";
 
 fn isa(raw: u8) -> &'static str {
     Isa::from_wire(raw).map_or("-", Isa::name)
@@ -35,6 +38,34 @@ pub fn island(line: &IslandLine) -> String {
 /// A core's memory.
 pub fn memory(line: &MemoryLine) -> String {
     format!("{} {} {} {}", line.core, line.node, line.total >> 10, line.free >> 10)
+}
+
+/// A process.
+pub fn process(core: CoreId, line: &Process) -> String {
+    let len = line.name.iter().position(|byte| *byte == 0).unwrap_or(line.name.len());
+    let name = clean(&line.name[..len]);
+    format!(
+        "{core}:{} {core} {name} {} {}",
+        line.pid,
+        state(line.state, line.code).replace(' ', "-"),
+        line.ram
+    )
+}
+
+/// What a process does, or how it ended.
+pub fn state(state: u8, code: u8) -> String {
+    match ProcessState::from_raw(state) {
+        Some(ProcessState::Exited) => format!("exited {code}"),
+        Some(ProcessState::Faulted) => format!("fault {code}"),
+        Some(other) => String::from(other.name()),
+        None => String::from("unknown"),
+    }
+}
+
+/// A program's line as it may be shown: it must not move the cursor, nor look like an answer to a machine's request.
+pub fn clean(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Figures of a ping.
@@ -93,6 +124,16 @@ mod tests {
         assert_eq!(ISLANDS.split(' ').count(), 7);
         let line = MemoryLine { core: id, node: 1, total: 2048, free: 1024, ..MemoryLine::default() };
         assert_eq!(memory(&line), "1.3 1 2 1");
+    }
+
+    #[test]
+    fn processes_have_a_field_for_each_header() {
+        let core = CoreId::new(IslandId(1), 2);
+        let mut line = Process { pid: 7, ram: 512, state: 1, code: 3, ..Process::default() };
+        line.name[..2].copy_from_slice(b"a\n");
+        assert_eq!(process(core, &line), "1.2:7 1.2 a\u{fffd} exited-3 512");
+        assert_eq!(PROCESSES.split(' ').count(), process(core, &line).split(' ').count());
+        assert_eq!((state(2, 0).as_str(), state(9, 0).as_str()), ("killed", "unknown"));
     }
 
     #[test]

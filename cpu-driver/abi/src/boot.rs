@@ -14,7 +14,7 @@ pub enum RegionKind {
     Ram = 1,
     /// Device registers; first core only.
     Device = 2,
-    /// The bundle; first core only.
+    /// The bundle, which every core of the island may read.
     Bundle = 3,
     /// Firmware tables (ACPI, or a flattened device tree); first core only.
     Firmware = 4,

@@ -90,6 +90,20 @@ pub const MAX_ARGS: usize = 1024;
 /// First word of a [`DomainInfo`]: "SKERINFO".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SKERINFO");
 
+/// Thread-local storage as a program's file describes it: what each thread gets a copy of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Tls {
+    /// Where the initialised part lies, in the domain's address space.
+    pub addr: u64,
+    /// Its bytes.
+    pub filled: u64,
+    /// Bytes of a thread's copy; those behind the initialised part are zero.
+    pub len: u64,
+    /// What its address must be a multiple of; a power of two.
+    pub align: u64,
+}
+
 /// One page, mapped read-only in the domain.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -110,8 +124,13 @@ pub struct DomainInfo {
     pub name: [u8; 32],
     /// First CPtr the domain may use as it likes: all after it, in CNodes it attaches itself, and the rest of this one.
     pub first_free: CPtr,
-    reserved: u32,
-    /// `key=value` words separated by spaces, UTF-8; for a core's first domain the island's command line.
+    /// Bytes used of `args` behind `args_len`, for the environment.
+    pub env_len: u32,
+    /// The template of thread-local storage, in the image; no bytes if the program has none. A core's first domain is
+    /// not told.
+    pub tls: Tls,
+    /// Argument words separated by spaces, UTF-8 (for a core's first domain the island's command line), then the words
+    /// `KEY=VALUE` of the environment.
     pub args: [u8; MAX_ARGS],
     /// The capabilities it starts with, besides the well-known ones.
     pub caps: [ListedCap; MAX_CAPS],
@@ -139,12 +158,34 @@ impl DomainInfo {
         self.args().split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 
+    /// The environment: words `KEY=VALUE` separated by spaces; empty if it is not UTF-8.
+    pub fn env(&self) -> &str {
+        let (args, env) = (self.args_len as usize, self.env_len as usize);
+        let bytes = self.args.get(args..).and_then(|rest| rest.get(..env)).unwrap_or(&[]);
+        core::str::from_utf8(bytes).unwrap_or("")
+    }
+
+    /// The value of `key` in the environment.
+    pub fn var<'a>(&'a self, key: &str) -> Option<&'a str> {
+        self.env().split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// Sets the environment, after the arguments were set. Answers `false`, changing nothing, if there is no room.
+    #[must_use]
+    pub fn set_env(&mut self, text: &str) -> bool {
+        let room = self.args.get_mut(self.args_len as usize..).and_then(|rest| rest.get_mut(..text.len()));
+        let Some(room) = room else { return false };
+        room.copy_from_slice(text.as_bytes());
+        self.env_len = text.len() as u32;
+        true
+    }
+
     /// Sets the argument text. Answers `false`, changing nothing, if it is longer than [`MAX_ARGS`].
     #[must_use]
     pub fn set_args(&mut self, text: &str) -> bool {
         let Some(room) = self.args.get_mut(..text.len()) else { return false };
         room.copy_from_slice(text.as_bytes());
-        self.args_len = text.len() as u32;
+        (self.args_len, self.env_len) = (text.len() as u32, 0);
         true
     }
 
@@ -178,6 +219,9 @@ mod tests {
         assert_eq!(info.arg("bound_ms"), Some("2000"));
         assert_eq!(info.arg("bound"), None);
         assert!(!info.set_args(&"x".repeat(MAX_ARGS + 1)));
+        assert!(info.set_env("CORE=1.2 RAM=4M"));
+        assert_eq!((info.var("RAM"), info.var("RA"), info.arg("RAM")), (Some("4M"), None, None));
+        assert!(!info.set_env(&"x".repeat(MAX_ARGS)));
         for n in 0..MAX_CAPS {
             assert!(info.list(Purpose::Ram, CPtr(20 + n as u32), 0, 4096, 0));
         }

@@ -349,7 +349,11 @@ impl<M: Machine> Builder<'_, M> {
         if !base.is_aligned(PAGE_SIZE) || !len.is_multiple_of(PAGE_SIZE) {
             return Err(BootError::BadRecord);
         }
-        let cap = self.cap(ty, base, len);
+        let mut cap = self.cap(ty, base, len);
+        if purpose == Purpose::Bundle {
+            // Every core of the island reads it.
+            cap.rights = Rights::READ | Rights::GRANT;
+        }
         let cptr = self.keep(&cap)?;
         info.list(purpose, cptr, base.0, len, u64::from(detail)).then_some(()).ok_or(BootError::Slots)
     }

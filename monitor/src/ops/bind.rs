@@ -213,6 +213,12 @@ impl Monitor {
             Role::Free | Role::Link(_) => {}
             Role::Client => {
                 self.client_gone(chan);
+                self.proc_client_gone(chan, sink);
+                self.chans.remove(chan);
+            }
+            Role::Server => {
+                self.note(1, format!("the process server: {why}"), sink);
+                self.proc_server_gone(sink);
                 self.chans.remove(chan);
             }
             Role::Core(peer) if self.is_first() || peer.local() == 0 => {
@@ -273,6 +279,7 @@ impl Monitor {
     /// What was on a channel when it went will not come.
     fn way_lost(&mut self, peer: CoreId, sink: &mut dyn Sink) {
         self.client_way_lost(peer, sink);
+        self.proc_way_lost(peer, sink);
         self.stream_way_lost(peer, sink);
     }
 

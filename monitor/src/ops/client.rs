@@ -37,6 +37,9 @@ impl Monitor {
     #[cold]
     pub(crate) fn client_request(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
         let answer = message.header().request;
+        if skerry_urpc::formats::proc::is_request(message.kind) {
+            return self.proc_request(chan, message, sink);
+        }
         let result = self.client_dispatch(chan, answer, message, sink);
         if let Some(result) = result {
             self.done(chan, answer, result, 0, sink);

@@ -52,7 +52,7 @@ impl Monitor {
             let dst = match entry.role {
                 Role::Core(core) => core,
                 Role::Link(n) => CoreId::new(self.membership.links[n as usize].peer, 0),
-                Role::Free | Role::Client => continue,
+                Role::Free | Role::Client | Role::Server => continue,
             };
             let message = wire::encode(&Header { dst, ..header }, body);
             if Some(chan) != except && entry.send(chan, &message, sink).is_err() {
@@ -91,7 +91,7 @@ impl Monitor {
             let dst = match entry.role {
                 Role::Core(core) => core,
                 Role::Link(n) => CoreId::new(self.membership.links[n as usize].peer, 0),
-                Role::Free | Role::Client => return,
+                Role::Free | Role::Client | Role::Server => return,
             };
             let message = self.record(dst, id, core);
             let Some(entry) = self.chans.get_mut(chan) else { return };

@@ -328,7 +328,7 @@ impl Monitor {
                 Some(header.src) == peer
             }
             Role::Core(core) => !self.is_first() && core.local() == 0 && header.src == core,
-            Role::Free | Role::Client => false,
+            Role::Free | Role::Client | Role::Server => false,
         }
     }
 
@@ -428,6 +428,7 @@ impl Monitor {
         self.ping_recheck(sink);
         self.stream_recheck(sink);
         self.client_recheck(sink);
+        self.proc_recheck(sink);
     }
 
     pub(crate) fn membership_deadline(&self) -> Option<u64> {

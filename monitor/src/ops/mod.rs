@@ -14,6 +14,7 @@
 //! | [`log`] | lines of text to the island's first monitor |
 //! | [`leader`] | which island offers the shell; what is announced |
 //! | [`program`] | a benchmark's other half, on the island at the other end of a link |
+//! | [`proc`] | requests to process servers, and their answers |
 //! | [`power`] | turning everything off |
 
 pub mod bind;
@@ -25,6 +26,7 @@ pub mod log;
 pub mod membership;
 pub mod ping;
 pub mod power;
+pub mod proc;
 pub mod program;
 pub mod start;
 pub mod status;
@@ -41,6 +43,9 @@ impl Monitor {
     /// allegation.
     #[cold]
     pub(crate) fn deliver(&mut self, chan: Chan, message: &Message, header: &Header, sink: &mut dyn Sink) {
+        if proc::is_proc(message.kind) {
+            return self.on_proc(message, header, sink);
+        }
         macro_rules! dispatch {
             ($($body:ident => $method:ident($($arg:expr),*);)*) => {
                 match message.kind {
@@ -79,6 +84,10 @@ impl Monitor {
     /// A message of ours ended somewhere: whoever waits for its answer need not any longer.
     fn on_fault(&mut self, fault: &Fault, header: &Header, sink: &mut dyn Sink) {
         let refusal = Refusal::from_raw(fault.refusal);
+        if skerry_urpc::formats::proc::is_answer(fault.kind) {
+            return self.proc_answer_lost(fault, header.request, sink);
+        }
+        self.proc_fault(header.request, refusal, sink);
         self.ping_fault(header.request, refusal, sink);
         self.stream_fault(header.request, refusal, sink);
         self.client_fault(header.request, refusal, sink);
@@ -98,6 +107,7 @@ pub(crate) enum Requests {
     Ping = 1,
     Stream = 2,
     Client = 3,
+    Proc = 4,
 }
 
 impl RequestId {

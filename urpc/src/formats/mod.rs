@@ -23,6 +23,8 @@ protocols! {
     console = 0x04,
     /// Between the PCI scan and `init`.
     pci = 0x05,
+    /// Between whoever starts programs and the process server of a core.
+    proc = 0x06,
     /// A number and a check of it, sent to and fro: what tests and benchmarks send.
     echo = 0x7f,
 }

@@ -48,6 +48,14 @@ refusals! {
     BadKind = 10, "not understood";
     /// What arrived was not what was sent.
     Damaged = 11, "messages were lost, doubled or out of order";
+    /// The core has no process server.
+    NoServer = 12, "no process server on that core";
+    /// The process server knows no such program or process.
+    NotFound = 13, "no such program or process";
+    /// There is not enough memory for it.
+    NoMemory = 14, "not enough memory on that core";
+    /// The program's file cannot be loaded, or the CPU driver refused a step.
+    NotMade = 15, "the program could not be started";
     /// A code from a newer peer.
     Other = 65535, "refused for an unknown reason";
 }

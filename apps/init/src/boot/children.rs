@@ -25,14 +25,19 @@ pub fn start(domain: &mut Domain, bundle: &Verified, facts: &Facts, windows: &[W
     let mut monitor = bundle.child(domain, "monitor", args);
     let mut console = bundle.child(domain, "console", args);
     let mut shell = bundle.child(domain, "shell", args);
+    let mut proc = bundle.child(domain, "proc", args);
     join(domain, (&mut monitor, Peer::Monitor), (&mut console, Peer::Console));
     join(domain, (&mut monitor, Peer::Monitor), (&mut shell, Peer::Shell));
+    join(domain, (&mut monitor, Peer::Monitor), (&mut proc, Peer::Proc));
     join(domain, (&mut console, Peer::Console), (&mut shell, Peer::Shell));
     if let Some(child) = console {
         run(domain, "console", child, |domain, child| console_caps(domain, child, facts, frame));
     }
     if let Some(child) = shell {
         run(domain, "shell", child, small_caps);
+    }
+    if let Some(child) = proc {
+        run(domain, "proc", child, |domain, child| proc_caps(domain, child, bundle, facts));
     }
     if let Some(child) = monitor {
         run(domain, "monitor", child, |domain, child| monitor_caps(domain, child, bundle, windows, frame));
@@ -94,6 +99,26 @@ fn give_facts(child: &mut Child, frame: Option<(Object, u64)>) -> Result<(), Spa
     let what = (frame.base, frame.len, used);
     child.give(Purpose::Facts, frame.cap, what, Rights::READ | Rights::GRANT).map(drop)
 }
+
+/// The process server gets the bundle, and this core's share of its node's RAM.
+fn proc_caps(
+    domain: &mut Domain,
+    child: &mut Child,
+    bundle: &Verified,
+    facts: &Facts,
+) -> Result<(), SpawnError> {
+    child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE | Rights::GRANT)?;
+    let (base, len) = bundle.range;
+    child.give(Purpose::Bundle, bundle.frame, (base, len, 0), Rights::READ | Rights::GRANT)?;
+    let island = facts.store.island(facts.cmdline.island);
+    let node = island.node_of(domain.info.core.local()).unwrap_or(0);
+    let beside = island.cores().iter().filter(|core| core.node == node).count() as u64;
+    let share = domain.mem.ram.free_on(node) / (beside + 1);
+    child.give_ram(domain, share.clamp(PROC.0, PROC.1) & !(skerry_abi::PAGE_SIZE - 1))
+}
+
+/// RAM for the programs of this core, at least and at most.
+const PROC: (u64, u64) = (2 << 20, 64 << 20);
 
 /// The monitor gets all that is left.
 fn monitor_caps(

@@ -78,7 +78,7 @@ fn start(domain: &mut Domain, bundle: &Verified, facts: &Facts) -> Option<(Runni
             .endpoint(SELF, CHANNEL_EVENT)
             .map_err(|error| SpawnError::Refused("own endpoint", error))?;
         child.on_death(wake);
-        child.connect_parent(domain, Peer::Init, wake)
+        child.connect_parent(domain, Peer::Init, wake, CHANNEL_EVENT)
     };
     let given = give().and_then(|chan| Ok((child.start(domain)?, chan)));
     let (running, chan) = given.inspect_err(|error| error!("pci: {error}; no links")).ok()?;

@@ -6,6 +6,7 @@ mod io;
 mod link;
 mod meter;
 mod program;
+mod server;
 mod start;
 
 use alloc::collections::BTreeMap;
@@ -83,6 +84,13 @@ impl Pump {
         {
             io.put(client, Port::Chan(chan));
             shell = Some(client);
+        }
+        if let Some(chan) = UserChan::listed(&mut domain, Peer::Proc)
+            && let Some(server) = monitor.open_server()
+        {
+            io.put(server, Port::Chan(chan));
+        } else if !first {
+            server::start(&mut domain, &mut monitor, &mut io);
         }
         log::queue(true);
         let sleep = clock::span(LINK_SLEEP_MIN);

@@ -80,7 +80,7 @@ impl Pump {
         let own = domain.mem.endpoint(SELF, CHANNEL_EVENT);
         let wake = own.map_err(|error| SpawnError::Refused("own endpoint", error))?;
         child.on_death(wake);
-        let chan = child.connect_parent(domain, Peer::Monitor, wake)?;
+        let chan = child.connect_parent(domain, Peer::Monitor, wake, CHANNEL_EVENT)?;
         let running = child.start(domain)?;
         self.program = Some(Program { chan, running, request, lines: 0 });
         Ok(())

@@ -35,6 +35,8 @@ pub struct Starter {
     /// RAM for a core, by node.
     shares: BTreeMap<u32, u64>,
     facts: Option<(skerry_abi::CPtr, u64)>,
+    /// The bundle, which every core reads.
+    bundle: Option<PhysRange>,
 }
 
 impl Starter {
@@ -46,12 +48,14 @@ impl Starter {
             monitor: None,
             bench: None,
             shares: BTreeMap::new(),
+            bundle: None,
             facts: domain.info.caps_for(Purpose::Facts).next().map(|cap| (cap.cptr, cap.len)),
         };
         if config.core.local() != 0 {
             return this;
         }
         let Some(cap) = domain.info.caps_for(Purpose::Bundle).next() else { return this };
+        this.bundle = Some(PhysRange::new(PhysAddr(cap.base), cap.len));
         let Ok(view) = domain.map(cap.cptr, cap.len, R) else { return this };
         #[expect(unsafe_code, reason = "the bundle is memory that the boot loader wrote")]
         // SAFETY: whoever has the bundle's frame has it read-only, ourselves included.
@@ -144,7 +148,8 @@ impl Pump {
             (RegionKind::Channel, ours.range()),
         ];
         let facts = facts.map(|frame| (RegionKind::Channel, frame.range()));
-        for (kind, range) in regions.into_iter().chain(facts) {
+        let bundle = self.starter.bundle.map(|range| (RegionKind::Bundle, range));
+        for (kind, range) in regions.into_iter().chain(facts).chain(bundle) {
             if !record.add(kind, range, node) {
                 return Err(String::from("its record is full"));
             }

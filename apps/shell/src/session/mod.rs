@@ -1,5 +1,7 @@
 //! One conversation at a time: a line from the console, questions to the monitor, lines back.
 
+mod processes;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
@@ -114,6 +116,10 @@ impl Session {
                 self.ask("log", &query, machine, |_| None).await
             }
             Command::Bench(name) => self.bench(&name, machine).await,
+            Command::Spawn { core, text, wait } => self.spawn(core, &text, wait, machine).await,
+            Command::Wait(pid) => self.wait(pid, machine).await,
+            Command::Kill(pid) => self.kill(pid, machine).await,
+            Command::Processes => self.processes(machine).await,
             Command::Exit => self.ask("exit", &PowerOffQuery::default(), machine, |_| None).await,
         }
     }
@@ -157,8 +163,7 @@ impl Session {
         machine: bool,
         spell: impl Fn(&Message) -> Option<String>,
     ) -> Result<u8, Gone> {
-        let request = self.request.get().wrapping_add(1);
-        self.request.set(request);
+        let request = self.number();
         let header = Header { request, ..Header::default() };
         self.monitor.send(&encode(&header, query)).await.map_err(|_| Gone)?;
         let mut unfinished = String::new();

@@ -1,0 +1,183 @@
+//! Making programs, listening to them, and their ends.
+
+use super::{BATCH, MAX_WAITING, Server};
+use alloc::format;
+use alloc::string::String;
+use skerry_app_proc::command::{Command, bytes};
+use skerry_app_proc::table::{Asker, End, Output as To};
+use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::proc::{Exit, Output, ProcessState, Say};
+use skerry_urpc::{Message, Transport};
+use skerry_user::ISA;
+use skerry_user::abi::domain::slot;
+use skerry_user::abi::{Error, Rights};
+use skerry_user::chan::{Chan, Peer};
+use skerry_user::logging::info;
+use skerry_user::program::ROOM_EVENT;
+use skerry_user::spawn::{Child, Running, SpawnError};
+
+/// RAM that a program gets to spend unless its environment says otherwise (`RAM=`).
+const RAM: u64 = 512 << 10;
+/// The most that it may ask for.
+const MAX_RAM: u64 = 256 << 20;
+/// State of a dispatcher that has ended.
+const DEAD: u64 = 3;
+
+/// A program that runs.
+pub struct Program {
+    pub chan: Chan,
+    running: Running,
+    name: String,
+    /// Its last word, or how it was ended.
+    end: Option<End>,
+    /// A line of which more is to come, for the log.
+    line: String,
+}
+
+/// What became of a program's next message.
+enum Heard {
+    Something,
+    Nothing,
+    Ended,
+}
+
+impl Server {
+    /// Starts a program; its number, or what is wrong.
+    pub(super) fn spawn(
+        &mut self,
+        command: &Command<'_>,
+        waiter: Option<Asker>,
+    ) -> Result<u32, (Refusal, String)> {
+        let name = command.name;
+        let file = self.file(name).map_err(|why| (Refusal::NotFound, why))?;
+        self.table.room().map_err(|refusal| (refusal, String::from("too many programs run on that core")))?;
+        let ram = match command.var("RAM") {
+            None => RAM,
+            Some(text) => bytes(text).filter(|n| (4096..=MAX_RAM).contains(n)).ok_or_else(|| {
+                (
+                    Refusal::BadRequest,
+                    format!("RAM={text}: use a number of bytes, or with K or M, up to 256M"),
+                )
+            })?,
+        };
+        let made = self
+            .make(command, file, ram)
+            .map_err(|error| (refusal_of(&error), format!("{name}: {error}")))?;
+        let pid = self.table.add(name, ram, waiter).map_err(|refusal| (refusal, String::new()))?;
+        self.programs.insert(pid, made);
+        Ok(pid)
+    }
+
+    fn make(&mut self, command: &Command<'_>, file: &[u8], ram: u64) -> Result<Program, SpawnError> {
+        let domain = &mut self.domain;
+        let mut child = Child::load(domain, command.name, file, &command.args)?;
+        let gap = if command.env.is_empty() { "" } else { " " };
+        child.set_env(&format!("CORE={} ISA={}{gap}{}", domain.info.core, ISA.name(), command.env))?;
+        child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
+        child.give_ram(domain, ram)?;
+        child.on_death(self.bell);
+        let chan = child.connect_parent(domain, Peer::Proc, self.bell, ROOM_EVENT)?;
+        let running = child.start(domain)?;
+        Ok(Program { chan, running, name: command.name.into(), end: None, line: String::new() })
+    }
+
+    /// Ends a program.
+    pub(super) fn kill(&mut self, pid: u32) -> Result<(), Refusal> {
+        if self.table.get(pid).is_none_or(|process| process.end.is_some()) {
+            return Err(Refusal::NotFound);
+        }
+        if let Some(program) = self.programs.get_mut(&pid) {
+            // It may have ended by itself just now.
+            let _refused = program.running.dispatcher.stop();
+            program.end.get_or_insert(End { state: ProcessState::Killed, code: 0 });
+        }
+        Ok(())
+    }
+
+    /// Listens to all programs. Answers whether there was news.
+    pub(super) fn poll_programs(&mut self) -> bool {
+        let mut news = false;
+        let mut after = 0;
+        while let Some((&pid, _)) = self.programs.range(after..).next() {
+            after = pid + 1;
+            for _ in 0..BATCH {
+                match self.hear(pid) {
+                    Heard::Something => news = true,
+                    Heard::Nothing => break,
+                    Heard::Ended => {
+                        news = true;
+                        self.ended(pid);
+                        break;
+                    }
+                }
+            }
+        }
+        news
+    }
+
+    fn hear(&mut self, pid: u32) -> Heard {
+        if self.waiting.len() >= MAX_WAITING || !self.table.takes_output(pid) {
+            return Heard::Nothing;
+        }
+        let Some(program) = self.programs.get_mut(&pid) else { return Heard::Nothing };
+        // Asked before its channel is looked at: what it says before it dies is there then.
+        let dead = program.running.dispatcher.state() == Ok(DEAD);
+        match program.chan.try_recv() {
+            Ok(Some(message)) => {
+                program.chan.kick_for_room();
+                self.said(pid, &message);
+                Heard::Something
+            }
+            Ok(None) if !dead => Heard::Nothing,
+            Ok(None) => Heard::Ended,
+            Err(_) => {
+                // It wrote nonsense to its channel: nothing it says can be relied on.
+                let _refused = program.running.dispatcher.stop();
+                program.end = None;
+                Heard::Ended
+            }
+        }
+    }
+
+    fn said(&mut self, pid: u32, message: &Message) {
+        let Some(program) = self.programs.get_mut(&pid) else { return };
+        if let Some(exit) = message.body::<Exit>() {
+            program.end.get_or_insert(End { state: ProcessState::Exited, code: exit.status });
+            return;
+        }
+        let Some(say) = message.body::<Say>() else { return };
+        let len = say.len.min(say.text.len() as u8);
+        match self.table.output(pid) {
+            To::To(asker) => {
+                let piece = Output { len, more: say.more, text: say.text, ..Output::default() };
+                self.say(asker, &piece);
+            }
+            // `hear` has seen that it does not have to wait.
+            To::Log | To::Hold => {
+                let text = String::from_utf8_lossy(&say.text[..usize::from(len)]);
+                if program.line.len() < skerry_user::log::MAX_LINE {
+                    program.line.push_str(&text);
+                }
+                if say.more == 0 {
+                    info!("{}:{pid}: {}", program.name, core::mem::take(&mut program.line));
+                }
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: u32) {
+        let Some(program) = self.programs.remove(&pid) else { return };
+        let end = program.end.unwrap_or(End { state: ProcessState::Vanished, code: 0 });
+        if let Some(asker) = self.table.end(pid, end) {
+            self.tell_end(asker, pid, end);
+        }
+        self.table.trim();
+    }
+}
+
+fn refusal_of(error: &SpawnError) -> Refusal {
+    match error {
+        SpawnError::Refused(_, Error::Full) => Refusal::NoMemory,
+        _ => Refusal::NotMade,
+    }
+}

@@ -1,0 +1,149 @@
+//! Programs: started, waited for, ended, listed.
+
+use super::{FAILED, Gone, Session};
+use alloc::format;
+use alloc::vec::Vec;
+use skerry_app_shell::command::Pid;
+use skerry_app_shell::table;
+use skerry_hal::CoreId;
+use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::monitor::CoreState;
+use skerry_urpc::formats::proc::*;
+use skerry_urpc::formats::shell::{self, CoreLine, CoresQuery};
+use skerry_urpc::wire::{Body, Header, encode};
+
+impl Session {
+    /// Starts a program, and stays with it if `wait`.
+    pub(super) async fn spawn(
+        &self,
+        core: CoreId,
+        text: &str,
+        wait: bool,
+        machine: bool,
+    ) -> Result<u8, Gone> {
+        let request = self.number();
+        let pieces: Vec<&[u8]> = text.as_bytes().chunks(Spawn::default().text.len()).collect();
+        for (n, part) in pieces.iter().enumerate() {
+            let more = u8::from(n + 1 < pieces.len());
+            let mut piece = Spawn { wait: wait.into(), more, len: part.len() as u8, ..Spawn::default() };
+            piece.text[..part.len()].copy_from_slice(part);
+            self.tell(core, request, &piece).await?;
+        }
+        self.follow(if wait { "run" } else { "spawn" }, core, request, machine).await
+    }
+
+    /// Stays with a process until it ends.
+    pub(super) async fn wait(&self, pid: Pid, machine: bool) -> Result<u8, Gone> {
+        let request = self.number();
+        self.tell(pid.core, request, &Wait { pid: pid.number, ..Wait::default() }).await?;
+        self.follow("wait", pid.core, request, machine).await
+    }
+
+    /// Ends a process.
+    pub(super) async fn kill(&self, pid: Pid, machine: bool) -> Result<u8, Gone> {
+        let request = self.number();
+        self.tell(pid.core, request, &Kill { pid: pid.number, ..Kill::default() }).await?;
+        self.follow("kill", pid.core, request, machine).await
+    }
+
+    async fn tell<B: Body>(&self, core: CoreId, request: u16, body: &B) -> Result<(), Gone> {
+        let header = Header { dst: core, request, ..Header::default() };
+        self.monitor.send(&encode(&header, body)).await.map_err(|_| Gone)
+    }
+
+    /// Shows what a process server answers until its last word. The status of a process becomes the command's.
+    async fn follow(&self, what: &str, core: CoreId, request: u16, machine: bool) -> Result<u8, Gone> {
+        let (mut line, mut taken) = (Vec::new(), 0);
+        loop {
+            let message = self.monitor.recv().await.map_err(|_| Gone)?;
+            if message.header().request != request {
+                continue;
+            }
+            if let Some(out) = message.body::<Output>() {
+                line.extend_from_slice(out.text.get(..usize::from(out.len)).unwrap_or(&[]));
+                if out.more == 0 {
+                    self.line(&table::clean(&core::mem::take(&mut line)), machine).await?;
+                }
+                taken += 1;
+                if taken == WINDOW / 2 {
+                    self.tell(core, request, &Credit { pieces: taken, ..Credit::default() }).await?;
+                    taken = 0;
+                }
+            } else if let Some(spawned) = message.body::<Spawned>() {
+                if what == "spawn" {
+                    self.line(&format!("{core}:{}", spawned.pid), machine).await?;
+                }
+            } else if let Some(done) = message.body::<Done>() {
+                return self.ended(what, core, &done, machine).await;
+            }
+        }
+    }
+
+    async fn ended(&self, what: &str, core: CoreId, done: &Done, machine: bool) -> Result<u8, Gone> {
+        if done.refusal != 0 {
+            let text = format!("{what}: {}; see `cores` and `ps`", Refusal::from_raw(done.refusal));
+            return self.line(&text, machine).await.map(|()| FAILED);
+        }
+        match ProcessState::from_raw(done.state) {
+            Some(ProcessState::Running) => Ok(0),
+            Some(ProcessState::Exited) => Ok(done.code),
+            _ => {
+                let cause = table::state(done.state, done.code);
+                self.line(&format!("{what}: process {core}:{}: {cause}", done.pid), machine).await?;
+                Ok(FAILED)
+            }
+        }
+    }
+
+    /// Lists the processes of every core that is up.
+    pub(super) async fn processes(&self, machine: bool) -> Result<u8, Gone> {
+        self.line(table::PROCESSES, machine).await?;
+        for core in self.cores_up().await? {
+            let request = self.number();
+            self.tell(core, request, &List::default()).await?;
+            loop {
+                let message = self.monitor.recv().await.map_err(|_| Gone)?;
+                if message.header().request != request {
+                    continue;
+                }
+                if let Some(process) = message.body::<Process>() {
+                    self.line(&table::process(core, &process), machine).await?;
+                } else if let Some(done) = message.body::<Done>() {
+                    if done.refusal != 0 {
+                        let why = Refusal::from_raw(done.refusal);
+                        self.line(&format!("ps: core {core}: {why}"), machine).await?;
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    async fn cores_up(&self) -> Result<Vec<CoreId>, Gone> {
+        let request = self.number();
+        let header = Header { request, ..Header::default() };
+        self.monitor.send(&encode(&header, &CoresQuery::default())).await.map_err(|_| Gone)?;
+        let mut cores = Vec::new();
+        loop {
+            let message = self.monitor.recv().await.map_err(|_| Gone)?;
+            if message.header().request != request {
+                continue;
+            }
+            if let Some(line) = message.body::<CoreLine>() {
+                if line.state == CoreState::Up as u8 {
+                    cores.push(line.core);
+                }
+            } else if message.body::<shell::Done>().is_some() {
+                return Ok(cores);
+            }
+        }
+    }
+
+    /// The next request's number.
+    pub(super) fn number(&self) -> u16 {
+        let request = self.request.get().wrapping_add(1);
+        self.request.set(request);
+        request
+    }
+}

@@ -1,0 +1,172 @@
+//! Between whoever starts programs (a shell) and the process server of a core. Kinds 0x06xx.
+//!
+//! A client sends a request to the monitor of its own core, with the target's core as destination; the monitors carry
+//! it there and the answers back under the request's number. A request is one message, but for [`Spawn`], whose text
+//! may take several. The last answer is [`Done`]. Output flows as the client grants credit, so that a program that
+//! says more than anyone reads waits, and nobody else does.
+
+
+/// Whether a kind is a request to a process server.
+pub const fn is_request(kind: u16) -> bool {
+    kind >> 4 == 0x060
+}
+
+/// Whether a kind is what a process server answers.
+pub const fn is_answer(kind: u16) -> bool {
+    kind >> 4 == 0x061
+}
+
+/// States of a process in [`Process::state`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ProcessState {
+    /// It runs, or waits for something.
+    Running = 0,
+    /// It ended by itself; its status is in `code`.
+    Exited = 1,
+    /// Somebody killed it.
+    Killed = 2,
+    /// A fault ended it; which, is in `code`.
+    Faulted = 3,
+    /// It ended without a word.
+    Vanished = 4,
+}
+
+impl ProcessState {
+    /// The state with this wire value.
+    pub const fn from_raw(raw: u8) -> Option<Self> {
+        Some(match raw {
+            0 => Self::Running,
+            1 => Self::Exited,
+            2 => Self::Killed,
+            3 => Self::Faulted,
+            4 => Self::Vanished,
+            _ => return None,
+        })
+    }
+
+    /// The name that users see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::Killed => "killed",
+            Self::Faulted => "fault",
+            Self::Vanished => "vanished",
+        }
+    }
+}
+
+bodies! {
+    /// Asks for a program to be started: words `KEY=VALUE` of its environment, its name, its arguments. Answered with
+    /// [`Spawned`], and with [`Done`] at once, or if `wait` is 1 when it has ended.
+    Spawn = 0x0600 {
+        /// 1 to be sent its output, and to hear of its end.
+        wait: u8,
+        /// 1 if the text goes on in the next message.
+        more: u8,
+        /// Bytes used of `text`.
+        len: u8,
+        /// The text, UTF-8.
+        text: [u8; 29],
+    }
+    /// Asks for the output of a process from now on, and for its end.
+    Wait = 0x0601 {
+        /// Its number on the core.
+        pid: u32,
+    }
+    /// Ends a process.
+    Kill = 0x0602 {
+        /// Its number on the core.
+        pid: u32,
+    }
+    /// Asks for one [`Process`] each.
+    List = 0x0603 {
+    }
+    /// So many more pieces of [`Output`] may be sent.
+    Credit = 0x0604 {
+        /// How many.
+        pieces: u32,
+    }
+    /// The client does not listen any more.
+    Leave = 0x0605 {
+    }
+    /// A process has been made.
+    Spawned = 0x0610 {
+        /// Its number on the core.
+        pid: u32,
+    }
+    /// Text for people: a line of a program's, or why something is refused.
+    Output = 0x0611 {
+        /// Bytes used of `text`.
+        len: u8,
+        /// 1 if the line goes on in the next answer.
+        more: u8,
+        /// The text.
+        text: [u8; 30],
+    }
+    /// A process.
+    Process = 0x0612 {
+        /// Its number on the core.
+        pid: u32,
+        /// RAM it was given, in KiB.
+        ram: u32,
+        /// A [`ProcessState`].
+        state: u8,
+        /// Its exit status, or what fault ended it.
+        code: u8,
+        /// Its name, padded with zeros.
+        name: [u8; 22],
+    }
+    /// The last answer.
+    Done = 0x061f {
+        /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
+        refusal: u16,
+        /// The [`ProcessState`] of the process that was waited for.
+        state: u8,
+        /// Its exit status, or what fault ended it.
+        code: u8,
+        /// Its number on the core.
+        pid: u32,
+    }
+    /// From a program to its process server: part of a line.
+    Say = 0x0620 {
+        /// Bytes used of `text`.
+        len: u8,
+        /// 1 if the line goes on in the next message.
+        more: u8,
+        /// The text.
+        text: [u8; 30],
+    }
+    /// From a program to its process server: its last word.
+    Exit = 0x0621 {
+        /// Its exit status.
+        status: u8,
+    }
+}
+
+/// Pieces of [`Output`] that may be under way to one client before it grants more.
+pub const WINDOW: u32 = 32;
+/// Bytes of the text of a [`Spawn`].
+pub const MAX_COMMAND: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Body;
+
+    #[test]
+    fn states_round_trip() {
+        for raw in 0..5 {
+            assert_eq!(ProcessState::from_raw(raw).unwrap() as u8, raw);
+        }
+        assert_eq!(ProcessState::from_raw(5), None);
+    }
+
+    #[test]
+    fn requests_and_answers_are_told_apart() {
+        assert!(is_request(Spawn::KIND) && is_request(Leave::KIND));
+        assert!(!is_answer(Spawn::KIND) && is_answer(Done::KIND) && !is_request(Done::KIND));
+        assert!(!is_request(0x0500) && !is_answer(Say::KIND) && !is_request(Say::KIND));
+    }
+}

@@ -1,0 +1,116 @@
+//! What a program has of the process server that started it: lines of output, and an exit status.
+//!
+//! A domain that no process server started (a driver, the monitor) writes its lines to the log instead, and its status
+//! is nobody's concern.
+
+use crate::cap::SELF;
+use crate::chan::{Chan, Peer};
+use crate::domain::Domain;
+use crate::{clock, log, rt};
+use alloc::string::String;
+use core::fmt::{self, Write};
+use core::time::Duration;
+use skerry_abi::dispatcher::event;
+use skerry_urpc::Transport;
+use skerry_urpc::formats::proc::{Exit, Say};
+use skerry_urpc::wire::{Body, Header, encode};
+use spin::Mutex;
+
+/// Exit status of a program that panicked.
+pub const PANICKED: u8 = 101;
+/// The event by which the process server says that there is room for output.
+pub const ROOM_EVENT: u64 = 1 << (event::FIRST_USER + 1);
+/// How long to sleep before the room is looked at again, rung or not.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+static OUT: Mutex<Option<Chan>> = Mutex::new(None);
+
+/// What a program's `main` may answer.
+pub trait Status {
+    /// The exit status: 0 for success.
+    fn status(self) -> u8;
+}
+
+impl Status for () {
+    fn status(self) -> u8 {
+        0
+    }
+}
+
+impl Status for u8 {
+    fn status(self) -> u8 {
+        self
+    }
+}
+
+/// Opens the channel to the process server, if there is one.
+pub(crate) fn init(domain: &mut Domain) {
+    *OUT.lock() = Chan::listed(domain, Peer::Proc);
+}
+
+/// Writes a line: to whoever waits for the program, or else to the log. Waits for room.
+pub fn line(text: &str) {
+    let mut out = OUT.lock();
+    let Some(chan) = out.as_mut() else { return log::early_line(text.as_bytes()) };
+    let pieces = text.as_bytes().chunks(Say::default().text.len());
+    let last = pieces.len();
+    if last == 0 {
+        send(chan, &Say::default());
+    }
+    for (n, part) in pieces.enumerate() {
+        let mut say = Say { len: part.len() as u8, more: (n + 1 < last).into(), ..Say::default() };
+        say.text[..part.len()].copy_from_slice(part);
+        send(chan, &say);
+    }
+}
+
+/// Ends the program with an exit status, 0 for success.
+pub fn exit(status: u8) -> ! {
+    if let Some(chan) = OUT.lock().as_mut() {
+        send(chan, &Exit { status, ..Exit::default() });
+    }
+    rt::stop();
+}
+
+/// Ends the program; a line that was cut short by the panic does not hold it up.
+pub(crate) fn exit_after_panic() -> ! {
+    if let Some(mut out) = OUT.try_lock()
+        && let Some(chan) = out.as_mut()
+    {
+        send(chan, &Exit { status: PANICKED, ..Exit::default() });
+    }
+    rt::stop();
+}
+
+fn send<B: Body>(chan: &mut Chan, body: &B) {
+    let message = encode(&Header::default(), body);
+    while chan.try_send(&message).is_err() {
+        chan.arm_wake();
+        let sent = chan.try_send(&message).is_ok();
+        if !sent {
+            let _came = SELF.wait(ROOM_EVENT, clock::ticks() + clock::span(PATIENCE));
+        }
+        chan.disarm_wake();
+        if sent {
+            break;
+        }
+    }
+    chan.kick();
+}
+
+/// A line under construction.
+#[doc(hidden)]
+pub fn format(args: fmt::Arguments<'_>) {
+    let mut text = String::new();
+    // A failing `Display` leaves what it wrote.
+    let _cut = text.write_fmt(args);
+    for part in text.split('\n') {
+        line(part);
+    }
+}
+
+/// Writes a line of output, as in `std`.
+#[macro_export]
+macro_rules! println {
+    ($($arg:tt)*) => { $crate::program::format(::core::format_args!($($arg)*)) };
+}
