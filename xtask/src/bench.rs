@@ -2,9 +2,9 @@
 
 mod guest;
 
-use crate::build;
 use crate::rust::Rust;
 use crate::shell::{Result, capture, cargo, progress, root};
+use crate::{build, lines};
 use skerry_images::Error;
 use skerry_images::elf::text_bytes;
 use std::process::ExitCode;
@@ -50,11 +50,11 @@ pub fn bench(name: Option<&str>) -> Result<ExitCode> {
         figures.take("urpc.native", result);
     }
     let guests = guest::wanted(&figures);
-    if guests || figures.wants("size.text") {
+    if guests || figures.wants("size.") {
         let rust = Rust::find()?;
         let images = build::build(rust, &[])?;
         let result = sizes(&mut figures);
-        figures.take("size.text", result);
+        figures.take("size", result);
         if guests {
             guest::measure(&images, &mut figures)?;
         }
@@ -84,8 +84,12 @@ fn is_figure(line: &str) -> bool {
     matches!(words[..], [name, value, _] if name.contains('.') && value.parse::<f64>().is_ok())
 }
 
-/// Bytes of the CPU drivers' `.text`, boot glue included.
+/// Bytes of the CPU drivers' `.text`, boot glue included; lines of their source.
 fn sizes(figures: &mut Figures) -> Result<()> {
+    for (isa, lines) in lines::cpu_drivers()? {
+        figures.add(&format!("size.rust.{isa} {} lines", lines.rust));
+        figures.add(&format!("size.asm.{isa} {} lines", lines.asm));
+    }
     for (isa, path) in build::cpu_drivers() {
         let file = std::fs::read(&path).map_err(Error::file(&path))?;
         figures.add(&format!("size.text.{isa} {} bytes", text_bytes(&file)?));

@@ -1,9 +1,12 @@
 //! `cargo xtask check`: what can be found wrong without running anything.
 
+use crate::lines::{self, Lines};
 use crate::rust::Rust;
-use crate::shell::{Result, cargo, progress, root, run, tool};
+use crate::shell::{Result, cargo, fail, progress, root, run, tool};
 use crate::targets::TARGETS;
 use crate::{build, house, setup, test};
+use skerry_images::Error;
+use skerry_images::elf::text_bytes;
 use std::process::{Command, ExitCode};
 
 /// Runs every check, and ends with one plain line of totals.
@@ -14,6 +17,7 @@ pub fn check() -> Result<ExitCode> {
     let mut tally = Tally::default();
     tally.add("formatting", run(cargo().args(["fmt", "--all", "--check"]), "cargo fmt"));
     tally.add("house rules", house_rules());
+    tally.add("size of the CPU drivers", sizes());
     tally.add("clippy, host", run(&mut clippy(&["--all-targets"], &[]), "clippy"));
     tally.add("clippy, libraries of guests", guest_libraries());
     tally.add("clippy, fleet tests", fleet_tests());
@@ -88,6 +92,32 @@ fn guest_libraries() -> Result<()> {
 /// The tests of whole systems are no default member: they need images to do anything.
 fn fleet_tests() -> Result<()> {
     run(&mut clippy(&["--all-targets"], &["skerry-tests"]), "clippy")
+}
+
+/// The CPU drivers' bounds. Of `.text` it only tells, for what is linked here may be old.
+fn sizes() -> Result<()> {
+    for (isa, path) in build::cpu_drivers() {
+        let file = std::fs::read(&path).map_err(Error::file(&path))?;
+        let bytes = text_bytes(&file)?;
+        if bytes > lines::MOST_TEXT {
+            progress(format!(
+                "the CPU driver of {isa} has {bytes} bytes of text, more than {}",
+                lines::MOST_TEXT
+            ));
+        }
+    }
+    for (isa, Lines { rust, asm }) in lines::cpu_drivers()? {
+        if asm > lines::MOST_ASM {
+            progress(format!(
+                "the CPU driver of {isa} has {asm} lines of assembly, more than {}",
+                lines::MOST_ASM
+            ));
+        }
+        if rust > lines::MOST_RUST {
+            return fail(format!("{isa} has {rust} lines of Rust, more than {}", lines::MOST_RUST));
+        }
+    }
+    Ok(())
 }
 
 fn house_rules() -> Result<()> {

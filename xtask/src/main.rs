@@ -5,7 +5,7 @@
 //! | `run` | [`run`]: boot a fleet and hand over its shell |
 //! | `build` | [`build`]: CPU drivers and domains of both ISAs ([`targets`]), packed into one bundle |
 //! | `test` | [`test`]: the layers, each run and counted by [`layer`] |
-//! | `check` | [`check`]: formatting, clippy, cargo-deny, and [`house`] rules |
+//! | `check` | [`check`]: formatting, clippy, cargo-deny, [`house`] rules, and [`lines`] |
 //! | `bench` | [`bench`]: figures |
 //! | `doctor` | [`doctor`]: what is installed; [`setup`] and [`apt`] get what is missing |
 //!
@@ -20,6 +20,7 @@ mod check;
 mod doctor;
 mod house;
 mod layer;
+mod lines;
 mod run;
 mod rust;
 mod setup;
