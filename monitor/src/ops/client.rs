@@ -9,9 +9,9 @@ use crate::table::Cursor;
 use skerry_hal::{CoreId, Epoch};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::monitor::{PingDone, PingStart, StreamDone, StreamStart};
+use skerry_urpc::formats::monitor::{PingDone, PingStart, StreamDone, StreamStart, ToPeer};
 use skerry_urpc::formats::shell::*;
-use skerry_urpc::wire::{self, Body, Header};
+use skerry_urpc::wire::{self, Header};
 
 struct Pending {
     chan: Chan,
@@ -32,6 +32,54 @@ pub(crate) struct State {
     count: u8,
 }
 
+/// A request that is being taken in.
+pub(crate) struct Asking<'a> {
+    chan: Chan,
+    /// The client's own number.
+    answer: u16,
+    sink: &'a mut dyn Sink,
+}
+
+/// What domains may ask for. `None`: the last word is not spoken yet.
+impl Service<Asking<'_>> for Monitor {
+    type Outcome = Option<Result<(), Refusal>>;
+
+    fn cores_query(&mut self, _: &CoresQuery, at: Asking<'_>) -> Self::Outcome {
+        self.begin_list(at.chan, at.answer, Table::Cores, at.sink).map(Err)
+    }
+    fn islands_query(&mut self, _: &IslandsQuery, at: Asking<'_>) -> Self::Outcome {
+        self.begin_list(at.chan, at.answer, Table::Islands, at.sink).map(Err)
+    }
+    fn memory_query(&mut self, _: &MemoryQuery, at: Asking<'_>) -> Self::Outcome {
+        self.begin_list(at.chan, at.answer, Table::Memory, at.sink).map(Err)
+    }
+    fn ping_query(&mut self, q: &PingQuery, at: Asking<'_>) -> Self::Outcome {
+        if q.count == 0 || q.count > MAX_PINGS {
+            return Some(Err(Refusal::BadRequest));
+        }
+        let start = PingStart { to: q.to, count: q.count, ..PingStart::default() };
+        self.ask_core(at, (q.from, q.to), q.count, u64::from(q.count) + 4, &start).err().map(Err)
+    }
+    fn stream_query(&mut self, q: &StreamQuery, at: Asking<'_>) -> Self::Outcome {
+        if q.count == 0 {
+            return Some(Err(Refusal::BadRequest));
+        }
+        let start = StreamStart { to: q.to, count: q.count, ..StreamStart::default() };
+        self.ask_core(at, (q.from, q.to), 0, q.count.saturating_add(8), &start).err().map(Err)
+    }
+    fn log_level_query(&mut self, q: &LogLevelQuery, at: Asking<'_>) -> Self::Outcome {
+        Some(self.log_level_everywhere(q.level, at.sink))
+    }
+    fn power_off_query(&mut self, _: &PowerOffQuery, at: Asking<'_>) -> Self::Outcome {
+        self.power_off_everywhere(at.sink);
+        Some(Ok(()))
+    }
+    fn bench_query(&mut self, _: &BenchQuery, _: Asking<'_>) -> Self::Outcome {
+        // The binary takes these before they get here; who gets one nevertheless has no benchmarks.
+        Some(Err(Refusal::BadKind))
+    }
+}
+
 impl Monitor {
     /// A request from a domain. Its header's request number is all of the header that counts.
     #[cold]
@@ -40,53 +88,11 @@ impl Monitor {
         if skerry_urpc::formats::proc::is_request(message.kind) {
             return self.proc_request(chan, message, sink);
         }
-        let result = self.client_dispatch(chan, answer, message, sink);
+        let asking = Asking { chan, answer, sink: &mut *sink };
+        let result = Service::dispatch(self, message, asking).unwrap_or(Some(Err(Refusal::BadKind)));
         if let Some(result) = result {
             self.done(chan, answer, result, 0, sink);
         }
-    }
-
-    /// Answers `None` if the last word is not spoken yet.
-    fn client_dispatch(
-        &mut self,
-        chan: Chan,
-        answer: u16,
-        m: &Message,
-        sink: &mut dyn Sink,
-    ) -> Option<Result<(), Refusal>> {
-        if m.body::<CoresQuery>().is_some() {
-            return self.begin_list(chan, answer, Table::Cores, sink).map(Err);
-        }
-        if m.body::<IslandsQuery>().is_some() {
-            return self.begin_list(chan, answer, Table::Islands, sink).map(Err);
-        }
-        if m.body::<MemoryQuery>().is_some() {
-            return self.begin_list(chan, answer, Table::Memory, sink).map(Err);
-        }
-        if let Some(q) = m.body::<PingQuery>() {
-            if q.count == 0 || q.count > MAX_PINGS {
-                return Some(Err(Refusal::BadRequest));
-            }
-            let start = PingStart { to: q.to, count: q.count, ..PingStart::default() };
-            let bounds = u64::from(q.count) + 4;
-            return self.ask_core(chan, answer, (q.from, q.to), q.count, bounds, &start, sink).err().map(Err);
-        }
-        if let Some(q) = m.body::<StreamQuery>() {
-            if q.count == 0 {
-                return Some(Err(Refusal::BadRequest));
-            }
-            let start = StreamStart { to: q.to, count: q.count, ..StreamStart::default() };
-            let bounds = q.count.saturating_add(8);
-            return self.ask_core(chan, answer, (q.from, q.to), 0, bounds, &start, sink).err().map(Err);
-        }
-        if let Some(q) = m.body::<LogLevelQuery>() {
-            return Some(self.log_level_everywhere(q.level, sink));
-        }
-        if m.body::<PowerOffQuery>().is_some() {
-            self.power_off_everywhere(sink);
-            return Some(Ok(()));
-        }
-        Some(Err(Refusal::BadKind))
     }
 
     fn begin_list(&mut self, chan: Chan, request: u16, what: Table, sink: &mut dyn Sink) -> Option<Refusal> {
@@ -100,16 +106,13 @@ impl Monitor {
     }
 
     /// Asks another monitor, or this one, for something that takes time.
-    #[expect(clippy::too_many_arguments, reason = "the two callers differ in all of it")]
-    fn ask_core<B: Body>(
+    fn ask_core<B: ToPeer>(
         &mut self,
-        chan: Chan,
-        answer: u16,
+        Asking { chan, answer, sink }: Asking<'_>,
         (from, to): (CoreId, CoreId),
         pings: u32,
         bounds: u64,
         body: &B,
-        sink: &mut dyn Sink,
     ) -> Result<(), Refusal> {
         self.status_of(from)?;
         self.status_of(to)?;
@@ -173,7 +176,7 @@ impl Monitor {
     }
 
     /// One of several answers.
-    fn answer<B: Body>(&mut self, chan: Chan, request: u16, body: &B, sink: &mut dyn Sink) {
+    fn answer<B: ToClient>(&mut self, chan: Chan, request: u16, body: &B, sink: &mut dyn Sink) {
         let message = wire::encode(&self.header(self.core, request), body);
         let entry = self.chans.get_mut(chan);
         if entry.is_none_or(|e| e.send(chan, &message, sink).is_err()) {

@@ -7,8 +7,8 @@ use crate::monitor::Monitor;
 use crate::table::Cursor;
 use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_urpc::Message;
-use skerry_urpc::formats::monitor::{CoreAd, IslandAd, IslandLoss};
-use skerry_urpc::wire::{self, Body, Header};
+use skerry_urpc::formats::monitor::{CoreAd, IslandAd, IslandLoss, ToPeer};
+use skerry_urpc::wire::{self, Header};
 
 impl Monitor {
     pub(super) fn island_ad(&self, id: IslandId) -> Option<IslandAd> {
@@ -43,7 +43,7 @@ impl Monitor {
     }
 
     /// Sends something new to every monitor that gets its knowledge from this one.
-    pub(super) fn flood<B: Body>(&mut self, body: &B, except: Option<Chan>, sink: &mut dyn Sink) {
+    pub(super) fn flood<B: ToPeer>(&mut self, body: &B, except: Option<Chan>, sink: &mut dyn Sink) {
         if !self.is_first() {
             return;
         }

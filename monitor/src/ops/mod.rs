@@ -38,6 +38,87 @@ use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::monitor::*;
 use skerry_urpc::wire::{Body, Header};
 
+/// How a message came to be delivered.
+pub(crate) struct Arrival<'a> {
+    chan: Chan,
+    header: &'a Header,
+    sink: &'a mut dyn Sink,
+}
+
+/// What monitors say to each other, each message to its operation. A message for which there is no line here does not
+/// compile.
+impl Peer<Arrival<'_>> for Monitor {
+    type Outcome = ();
+
+    fn echo(&mut self, _: &Echo, at: Arrival<'_>) {
+        // `Monitor::message` and `run_loopback` answer echoes before they get here.
+        self.fault(Echo::KIND, at.header, Refusal::BadKind, at.sink);
+    }
+    fn echo_reply(&mut self, body: &EchoReply, at: Arrival<'_>) {
+        self.on_echo_reply(body, at.header, at.sink);
+    }
+    fn fault(&mut self, body: &Fault, at: Arrival<'_>) {
+        self.on_fault(body, at.header, at.sink);
+    }
+    fn island_ad(&mut self, body: &IslandAd, at: Arrival<'_>) {
+        self.on_island_ad(body, at.chan, at.header, at.sink);
+    }
+    fn core_ad(&mut self, body: &CoreAd, at: Arrival<'_>) {
+        self.on_core_ad(body, at.chan, at.header, at.sink);
+    }
+    fn island_loss(&mut self, body: &IslandLoss, at: Arrival<'_>) {
+        self.on_island_loss(body, at.chan, at.header, at.sink);
+    }
+    fn beat(&mut self, body: &Beat, at: Arrival<'_>) {
+        self.on_beat(body, at.sink);
+    }
+    fn ping_start(&mut self, body: &PingStart, at: Arrival<'_>) {
+        self.on_ping_start(body, at.header, at.sink);
+    }
+    fn ping_done(&mut self, body: &PingDone, at: Arrival<'_>) {
+        self.on_ping_done(body, at.header, at.sink);
+    }
+    fn stream_start(&mut self, body: &StreamStart, at: Arrival<'_>) {
+        self.on_stream_start(body, at.header, at.sink);
+    }
+    fn stream_open(&mut self, body: &StreamOpen, at: Arrival<'_>) {
+        self.on_stream_open(body, at.header, at.sink);
+    }
+    fn stream_data(&mut self, body: &StreamData, at: Arrival<'_>) {
+        self.on_stream_data(body, at.header, at.sink);
+    }
+    fn stream_ack(&mut self, body: &StreamAck, at: Arrival<'_>) {
+        self.on_stream_ack(body, at.header, at.sink);
+    }
+    fn stream_done(&mut self, body: &StreamDone, at: Arrival<'_>) {
+        self.on_stream_done(body, at.header, at.sink);
+    }
+    fn bind_request(&mut self, body: &BindRequest, at: Arrival<'_>) {
+        self.on_bind_request(body, at.chan, at.header, at.sink);
+    }
+    fn bind_offer(&mut self, body: &BindOffer, at: Arrival<'_>) {
+        self.on_bind_offer(body, at.chan, at.header, at.sink);
+    }
+    fn bind_failed(&mut self, body: &BindFailed, at: Arrival<'_>) {
+        self.on_bind_failed(body, at.chan, at.header, at.sink);
+    }
+    fn log_text(&mut self, body: &LogText, at: Arrival<'_>) {
+        self.on_log_text(body, at.chan, at.sink);
+    }
+    fn log_dropped(&mut self, body: &LogDropped, at: Arrival<'_>) {
+        self.on_log_dropped(body, at.chan, at.sink);
+    }
+    fn set_log_level(&mut self, body: &SetLogLevel, at: Arrival<'_>) {
+        self.on_set_log_level(body, at.sink);
+    }
+    fn power_off(&mut self, body: &PowerOff, at: Arrival<'_>) {
+        self.on_power_off(body, at.sink);
+    }
+    fn program_start(&mut self, body: &ProgramStart, at: Arrival<'_>) {
+        self.on_program_start(body, at.chan, at.header, at.sink);
+    }
+}
+
 impl Monitor {
     /// Gives a message for this core to its operation. All of it but the header's source island and epoch is still an
     /// allegation.
@@ -46,38 +127,8 @@ impl Monitor {
         if proc::is_proc(message.kind) {
             return self.on_proc(message, header, sink);
         }
-        macro_rules! dispatch {
-            ($($body:ident => $method:ident($($arg:expr),*);)*) => {
-                match message.kind {
-                    $($body::KIND => if let Some(body) = message.body::<$body>() {
-                        self.$method(&body, $($arg,)* sink);
-                    },)*
-                    kind => self.fault(kind, header, Refusal::BadKind, sink),
-                }
-            };
-        }
-        dispatch! {
-            EchoReply => on_echo_reply(header);
-            StreamData => on_stream_data(header);
-            StreamAck => on_stream_ack(header);
-            Fault => on_fault(header);
-            IslandAd => on_island_ad(chan, header);
-            CoreAd => on_core_ad(chan, header);
-            IslandLoss => on_island_loss(chan, header);
-            Beat => on_beat();
-            PingStart => on_ping_start(header);
-            PingDone => on_ping_done(header);
-            StreamStart => on_stream_start(header);
-            StreamOpen => on_stream_open(header);
-            StreamDone => on_stream_done(header);
-            BindRequest => on_bind_request(chan, header);
-            BindOffer => on_bind_offer(chan, header);
-            BindFailed => on_bind_failed(chan, header);
-            LogText => on_log_text(chan);
-            LogDropped => on_log_dropped(chan);
-            SetLogLevel => on_set_log_level();
-            PowerOff => on_power_off();
-            ProgramStart => on_program_start(chan, header);
+        if let Err(at) = Peer::dispatch(self, message, Arrival { chan, header, sink }) {
+            self.fault(message.kind, at.header, Refusal::BadKind, at.sink);
         }
     }
 

@@ -4,7 +4,7 @@
 //! must have on the wire are written down one after the other, little-endian. Where the compiler of some ISA laid a body
 //! out differently, the two differ, and [`check`] names the message; [`crc`] is what machines compare with each other.
 
-use super::{PROTOCOLS, SAMPLES};
+use super::{Kind, PROTOCOLS, SAMPLES};
 use crate::message::Message;
 use crate::wire::{BODY_BYTES, Header};
 use skerry_hal::{CoreId, Epoch, IslandId};
@@ -95,11 +95,23 @@ fn header(source: &mut Source) -> Header {
 /// How one kind of message is made: given a header and a source, the message and the bytes of its body.
 pub type Maker = fn(&Header, &mut Source) -> (Message, [u8; BODY_BYTES]);
 
+/// Every kind of message with its maker, in the order of their numbers, wherever they are declared.
+fn kinds() -> impl Iterator<Item = (&'static Kind, &'static Maker)> {
+    let all = || {
+        let makers = SAMPLES.iter().flat_map(|makers| *makers);
+        PROTOCOLS.iter().flat_map(|(_, kinds)| *kinds).zip(makers)
+    };
+    let after = move |last: Option<u16>| {
+        all()
+            .filter(|(kind, _)| last.is_none_or(|last| kind.number > last))
+            .min_by_key(|(kind, _)| kind.number)
+    };
+    core::iter::successors(after(None), move |(kind, _)| after(Some(kind.number)))
+}
+
 /// The messages: each with the 64 bytes it must have, `sequence` being its number.
 fn messages() -> impl Iterator<Item = (&'static str, Message, [u8; 64])> {
-    let kinds = PROTOCOLS.iter().flat_map(|(_, kinds)| *kinds);
-    let makers = SAMPLES.iter().flat_map(|makers| *makers);
-    kinds.zip(makers).enumerate().map(|(sequence, (kind, make))| {
+    kinds().enumerate().map(|(sequence, (kind, make))| {
         let mut source = Source::new(kind.number.into());
         let header = header(&mut source);
         let mut wire = source.bytes;

@@ -2,31 +2,37 @@
 //!
 //! Output is atomic by lines: the driver puts a client's pieces together and writes a line when it is complete.
 
-bodies! {
-    /// Client to driver: a piece of output.
-    Output = 0x0400 {
-        /// Bytes used of `text`.
-        len: u8,
-        /// An [`End`].
-        end: u8,
-        /// The piece.
-        text: [u8; 30],
+interface! {
+    /// What the driver takes.
+    trait Driver as ToDriver {
+        /// Client to driver: a piece of output.
+        fn output(Output) = 0x0400 {
+            /// Bytes used of `text`.
+            len: u8,
+            /// An [`End`].
+            end: u8,
+            /// The piece.
+            text: [u8; 30],
+        }
+        /// Monitor to driver: whether this island offers the shell. Prompts are shown only then.
+        fn offer(Offer) = 0x0401 {
+            /// 1 if so.
+            on: u8,
+        }
     }
-    /// Monitor to driver: whether this island offers the shell. Prompts are shown only then.
-    Offer = 0x0401 {
-        /// 1 if so.
-        on: u8,
-    }
-    /// Driver to shell: a piece of an input line.
-    Input = 0x0410 {
-        /// Bytes used of `text`.
-        len: u8,
-        /// 1 for the last piece.
-        last: u8,
-        /// 1 if a machine asks: it wants marked lines and a status.
-        machine: u8,
-        /// The piece.
-        text: [u8; 29],
+    /// What a shell takes from the driver.
+    trait Client as ToClient {
+        /// Driver to shell: a piece of an input line.
+        fn input(Input) = 0x0410 {
+            /// Bytes used of `text`.
+            len: u8,
+            /// 1 for the last piece.
+            last: u8,
+            /// 1 if a machine asks: it wants marked lines and a status.
+            machine: u8,
+            /// The piece.
+            text: [u8; 29],
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! What tests and benchmarks send.
 
-bodies! {
-    /// A number, and a second one that follows from it.
-    Echo = 0x7f01 {
-        /// Counts up.
-        number: u64,
-        /// [`check`] of the number.
-        check: u64,
+interface! {
+    /// What the other end takes, and sends.
+    trait Peer as ToPeer {
+        /// A number, and a second one that follows from it.
+        fn echo(Echo) = 0x7f01 {
+            /// Counts up.
+            number: u64,
+            /// [`check`] of the number.
+            check: u64,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every message of the system, in one place: a file for each protocol, whose number is the high byte of its kinds.
 //!
-//! To add a message, add a line to its file's `bodies!`; to add a protocol, add a file and a line below. Two kinds of
-//! one number, or a body that is not 32 bytes without gaps, do not compile.
+//! To add a message, add it to its file's `interface!`; to add a protocol, add a file and a line below. Two kinds of
+//! one number, or a body that is not 32 bytes without gaps, do not compile; nor does a handler that forgets a message.
 
 #[macro_use]
 mod macros;
@@ -82,6 +82,38 @@ mod tests {
     fn kinds_have_names() {
         assert_eq!(kind_name(0x7f01), Some("Echo"));
         assert_eq!(kind_name(0), None);
+    }
+
+    /// Takes what a console driver takes.
+    struct Driver(Vec<&'static str>);
+
+    impl console::Driver<&str> for Driver {
+        type Outcome = usize;
+
+        fn output(&mut self, body: &console::Output, _: &str) -> usize {
+            self.0.push("output");
+            body.len.into()
+        }
+        fn offer(&mut self, _: &console::Offer, _: &str) -> usize {
+            self.0.push("offer");
+            0
+        }
+    }
+
+    #[test]
+    fn a_message_is_given_to_its_method_and_to_nobody_else() {
+        use crate::wire::{Header, encode};
+        use console::Driver as _;
+        let (mut driver, header) = (Driver(Vec::new()), Header::default());
+        let output = console::Output { len: 7, ..console::Output::default() };
+        assert_eq!(driver.dispatch(&encode(&header, &output), "a"), Ok(7));
+        assert_eq!(driver.dispatch(&encode(&header, &console::Offer::default()), "b"), Ok(0));
+        assert_eq!(
+            driver.dispatch(&encode(&header, &console::Input::default()), "c"),
+            Err("c"),
+            "a client's"
+        );
+        assert_eq!(driver.0, ["output", "offer"]);
     }
 
     #[test]

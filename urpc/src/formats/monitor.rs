@@ -46,219 +46,222 @@ impl CoreState {
     }
 }
 
-bodies! {
-    /// Asks for an [`EchoReply`] with the same body.
-    Echo = 0x0100 {
-        /// Of this request.
-        seq: u64,
-        /// Whatever the sender likes.
-        words: [u64; 3],
-    }
-    /// Answers [`Echo`].
-    EchoReply = 0x0101 {
-        /// As in the request.
-        seq: u64,
-        /// As in the request.
-        words: [u64; 3],
-    }
-    /// A message could not be delivered or served; goes back to its sender under the request number of the message.
-    Fault = 0x0102 {
-        /// A [`Refusal`](super::refusal::Refusal).
-        refusal: u16,
-        /// Kind of the message.
-        kind: u16,
-        /// The core that gave it up.
-        at: CoreId,
-        /// Its destination.
-        dst: CoreId,
-    }
-    /// What an island says of itself; flooded to every monitor.
-    IslandAd = 0x0110 {
-        /// Which island.
-        island: IslandId,
-        /// An [`Isa`](skerry_hal::Isa).
-        isa: u8,
-        /// 1 once every core of the island is up or was given up.
-        settled: u8,
-        /// Its epoch.
-        epoch: Epoch,
-        /// Higher is newer within the epoch.
-        seq: u32,
-        /// Cores that its firmware names.
-        cores: u16,
-        /// 0.
-        reserved: u16,
-        /// Bit n: its link to island n is up.
-        links: u64,
-        /// Bit n: it has a link to island n.
-        wired: u64,
-    }
-    /// What is known of a core; from the core's monitor to its island's first, and from there flooded.
-    CoreAd = 0x0111 {
-        /// Which core.
-        core: CoreId,
-        /// Epoch of its island.
-        epoch: Epoch,
-        /// Higher is newer within the epoch.
-        seq: u32,
-        /// NUMA node.
-        node: u16,
-        /// Channels its monitor has to other monitors.
-        channels: u16,
-        /// An [`Isa`](skerry_hal::Isa).
-        isa: u8,
-        /// A [`CoreState`].
-        state: u8,
-        /// 0.
-        reserved: [u8; 6],
-        /// Ticks per second of its clock.
-        frequency: u64,
-    }
-    /// An app core's monitor lives. Sent to the island's first monitor when nothing else was for a while.
-    Beat = 0x0112 {
-        /// Counts up.
-        count: u64,
-    }
-    /// An island was given up: nothing from this epoch, or from lower ones, counts any more. Flooded.
-    IslandLoss = 0x0113 {
-        /// Which.
-        island: IslandId,
-        /// 0.
-        reserved: u16,
-        /// In which epoch.
-        epoch: Epoch,
-        /// Who says so.
-        by: CoreId,
-    }
-    /// Asks a core's monitor to ping another's, and to answer with [`PingDone`].
-    PingStart = 0x0120 {
-        /// Who is pinged.
-        to: CoreId,
-        /// How often.
-        count: u32,
-    }
-    /// Answers [`PingStart`]. Times are in ticks of the answering core's clock.
-    PingDone = 0x0121 {
-        /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
-        refusal: u16,
-        /// 0.
-        reserved: u16,
-        /// Round trips without an answer.
-        lost: u32,
-        /// Shortest round trip, exact.
-        min: u64,
-        /// Median.
-        median: u64,
-        /// 99th percentile.
-        p99: u64,
-    }
-    /// Asks a core's monitor to send a checked stream to another's, and to answer with [`StreamDone`].
-    StreamStart = 0x0130 {
-        /// Who receives it.
-        to: CoreId,
-        /// 0.
-        reserved: u32,
-        /// How many messages.
-        count: u64,
-    }
-    /// Announces a stream to its receiver, who answers with [`StreamAck`].
-    StreamOpen = 0x0131 {
-        /// How many messages will come.
-        count: u64,
-    }
-    /// One message of a stream.
-    StreamData = 0x0132 {
-        /// Its number, from 0.
-        seq: u64,
-        /// [`stream_word`] of its number.
-        check: [u64; 3],
-    }
-    /// Tells the sender how far the receiver has come.
-    StreamAck = 0x0133 {
-        /// The number after that of the newest message received.
-        next: u64,
-        /// Those that were missing.
-        lost: u64,
-        /// Those that came late or twice.
-        disorder: u64,
-        /// Those whose check words were wrong.
-        damaged: u64,
-    }
-    /// Answers [`StreamStart`].
-    StreamDone = 0x0134 {
-        /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
-        refusal: u16,
-        /// 0.
-        reserved: [u16; 3],
-        /// Messages received in order, as the receiver counted them.
-        received: u64,
-        /// Missing, late, doubled and damaged ones together.
-        wrong: u64,
-        /// How long it took, in ticks of the sender's clock.
-        ticks: u64,
-    }
-    /// Asks the island's first monitor for a channel to another core of the island.
-    BindRequest = 0x0140 {
-        /// To whom.
-        peer: CoreId,
-        /// How many offers for this peer the asker has seen. An older request than the newest offer is ignored.
-        generation: u32,
-    }
-    /// The first monitor has made a channel; both ends get one of these.
-    BindOffer = 0x0141 {
-        /// To whom.
-        peer: CoreId,
-        /// Counts the offers for this pair, from 1.
-        generation: u16,
-        /// A [`Refusal`](super::refusal::Refusal) code: if it is not 0, there is no channel, and none will come.
-        refusal: u16,
-        /// Physical address of the block in memory local to the receiver of this offer.
-        inbox: u64,
-        /// Physical address of the block local to the peer.
-        outbox: u64,
-        /// Bytes in each block.
-        bytes: u32,
-        /// Slots in each block.
-        slots: u16,
-        /// Bytes from slot to slot.
-        stride: u16,
-    }
-    /// One end could not adopt the channel it was offered, or lost it; to the first monitor, which tells the other.
-    BindFailed = 0x0142 {
-        /// The other end.
-        peer: CoreId,
-        /// As in the offer.
-        generation: u16,
-    }
-    /// Part of a line of log text, to the island's first monitor.
-    LogText = 0x0150 {
-        /// A log level: 1 error … 5 trace.
-        level: u8,
-        /// 1 if the line goes on in the next message.
-        more: u8,
-        /// Bytes used of `text`.
-        len: u8,
-        /// Bytes of text that follow, UTF-8.
-        text: [u8; 29],
-    }
-    /// Lines of log text were dropped for want of room.
-    LogDropped = 0x0151 {
-        /// How many.
-        lines: u64,
-    }
-    /// Sets what is logged, on one core.
-    SetLogLevel = 0x0152 {
-        /// 0 off, 1 error … 5 trace.
-        level: u8,
-    }
-    /// Turns the receiver's island off.
-    PowerOff = 0x0160 {
-    }
-    /// Asks the first monitor at the other end of a link to run the other half of a benchmark, over two domain channels
-    /// of the window that the asker has taken and cleared.
-    ProgramStart = 0x0170 {
-        /// Their numbers.
-        channels: [u16; 2],
+interface! {
+    /// What a monitor takes from another.
+    trait Peer as ToPeer {
+        /// Asks for an [`EchoReply`] with the same body.
+        fn echo(Echo) = 0x0100 {
+            /// Of this request.
+            seq: u64,
+            /// Whatever the sender likes.
+            words: [u64; 3],
+        }
+        /// Answers [`Echo`].
+        fn echo_reply(EchoReply) = 0x0101 {
+            /// As in the request.
+            seq: u64,
+            /// As in the request.
+            words: [u64; 3],
+        }
+        /// A message could not be delivered or served; goes back to its sender under the request number of the message.
+        fn fault(Fault) = 0x0102 {
+            /// A [`Refusal`](super::refusal::Refusal).
+            refusal: u16,
+            /// Kind of the message.
+            kind: u16,
+            /// The core that gave it up.
+            at: CoreId,
+            /// Its destination.
+            dst: CoreId,
+        }
+        /// What an island says of itself; flooded to every monitor.
+        fn island_ad(IslandAd) = 0x0110 {
+            /// Which island.
+            island: IslandId,
+            /// An [`Isa`](skerry_hal::Isa).
+            isa: u8,
+            /// 1 once every core of the island is up or was given up.
+            settled: u8,
+            /// Its epoch.
+            epoch: Epoch,
+            /// Higher is newer within the epoch.
+            seq: u32,
+            /// Cores that its firmware names.
+            cores: u16,
+            /// 0.
+            reserved: u16,
+            /// Bit n: its link to island n is up.
+            links: u64,
+            /// Bit n: it has a link to island n.
+            wired: u64,
+        }
+        /// What is known of a core; from the core's monitor to its island's first, and from there flooded.
+        fn core_ad(CoreAd) = 0x0111 {
+            /// Which core.
+            core: CoreId,
+            /// Epoch of its island.
+            epoch: Epoch,
+            /// Higher is newer within the epoch.
+            seq: u32,
+            /// NUMA node.
+            node: u16,
+            /// Channels its monitor has to other monitors.
+            channels: u16,
+            /// An [`Isa`](skerry_hal::Isa).
+            isa: u8,
+            /// A [`CoreState`].
+            state: u8,
+            /// 0.
+            reserved: [u8; 6],
+            /// Ticks per second of its clock.
+            frequency: u64,
+        }
+        /// An app core's monitor lives. Sent to the island's first monitor when nothing else was for a while.
+        fn beat(Beat) = 0x0112 {
+            /// Counts up.
+            count: u64,
+        }
+        /// An island was given up: nothing from this epoch, or from lower ones, counts any more. Flooded.
+        fn island_loss(IslandLoss) = 0x0113 {
+            /// Which.
+            island: IslandId,
+            /// 0.
+            reserved: u16,
+            /// In which epoch.
+            epoch: Epoch,
+            /// Who says so.
+            by: CoreId,
+        }
+        /// Asks a core's monitor to ping another's, and to answer with [`PingDone`].
+        fn ping_start(PingStart) = 0x0120 {
+            /// Who is pinged.
+            to: CoreId,
+            /// How often.
+            count: u32,
+        }
+        /// Answers [`PingStart`]. Times are in ticks of the answering core's clock.
+        fn ping_done(PingDone) = 0x0121 {
+            /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
+            refusal: u16,
+            /// 0.
+            reserved: u16,
+            /// Round trips without an answer.
+            lost: u32,
+            /// Shortest round trip, exact.
+            min: u64,
+            /// Median.
+            median: u64,
+            /// 99th percentile.
+            p99: u64,
+        }
+        /// Asks a core's monitor to send a checked stream to another's, and to answer with [`StreamDone`].
+        fn stream_start(StreamStart) = 0x0130 {
+            /// Who receives it.
+            to: CoreId,
+            /// 0.
+            reserved: u32,
+            /// How many messages.
+            count: u64,
+        }
+        /// Announces a stream to its receiver, who answers with [`StreamAck`].
+        fn stream_open(StreamOpen) = 0x0131 {
+            /// How many messages will come.
+            count: u64,
+        }
+        /// One message of a stream.
+        fn stream_data(StreamData) = 0x0132 {
+            /// Its number, from 0.
+            seq: u64,
+            /// [`stream_word`] of its number.
+            check: [u64; 3],
+        }
+        /// Tells the sender how far the receiver has come.
+        fn stream_ack(StreamAck) = 0x0133 {
+            /// The number after that of the newest message received.
+            next: u64,
+            /// Those that were missing.
+            lost: u64,
+            /// Those that came late or twice.
+            disorder: u64,
+            /// Those whose check words were wrong.
+            damaged: u64,
+        }
+        /// Answers [`StreamStart`].
+        fn stream_done(StreamDone) = 0x0134 {
+            /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
+            refusal: u16,
+            /// 0.
+            reserved: [u16; 3],
+            /// Messages received in order, as the receiver counted them.
+            received: u64,
+            /// Missing, late, doubled and damaged ones together.
+            wrong: u64,
+            /// How long it took, in ticks of the sender's clock.
+            ticks: u64,
+        }
+        /// Asks the island's first monitor for a channel to another core of the island.
+        fn bind_request(BindRequest) = 0x0140 {
+            /// To whom.
+            peer: CoreId,
+            /// How many offers for this peer the asker has seen. An older request than the newest offer is ignored.
+            generation: u32,
+        }
+        /// The first monitor has made a channel; both ends get one of these.
+        fn bind_offer(BindOffer) = 0x0141 {
+            /// To whom.
+            peer: CoreId,
+            /// Counts the offers for this pair, from 1.
+            generation: u16,
+            /// A [`Refusal`](super::refusal::Refusal) code: if it is not 0, there is no channel, and none will come.
+            refusal: u16,
+            /// Physical address of the block in memory local to the receiver of this offer.
+            inbox: u64,
+            /// Physical address of the block local to the peer.
+            outbox: u64,
+            /// Bytes in each block.
+            bytes: u32,
+            /// Slots in each block.
+            slots: u16,
+            /// Bytes from slot to slot.
+            stride: u16,
+        }
+        /// One end could not adopt the channel it was offered, or lost it; to the first monitor, which tells the other.
+        fn bind_failed(BindFailed) = 0x0142 {
+            /// The other end.
+            peer: CoreId,
+            /// As in the offer.
+            generation: u16,
+        }
+        /// Part of a line of log text, to the island's first monitor.
+        fn log_text(LogText) = 0x0150 {
+            /// A log level: 1 error … 5 trace.
+            level: u8,
+            /// 1 if the line goes on in the next message.
+            more: u8,
+            /// Bytes used of `text`.
+            len: u8,
+            /// Bytes of text that follow, UTF-8.
+            text: [u8; 29],
+        }
+        /// Lines of log text were dropped for want of room.
+        fn log_dropped(LogDropped) = 0x0151 {
+            /// How many.
+            lines: u64,
+        }
+        /// Sets what is logged, on one core.
+        fn set_log_level(SetLogLevel) = 0x0152 {
+            /// 0 off, 1 error … 5 trace.
+            level: u8,
+        }
+        /// Turns the receiver's island off.
+        fn power_off(PowerOff) = 0x0160 {
+        }
+        /// Asks the first monitor at the other end of a link to run the other half of a benchmark, over two domain channels
+        /// of the window that the asker has taken and cleared.
+        fn program_start(ProgramStart) = 0x0170 {
+            /// Their numbers.
+            channels: [u16; 2],
+        }
     }
 }
 

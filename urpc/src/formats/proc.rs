@@ -57,91 +57,100 @@ impl ProcessState {
     }
 }
 
-bodies! {
-    /// Asks for a program to be started: words `KEY=VALUE` of its environment, its name, its arguments. Answered with
-    /// [`Spawned`], and with [`Done`] at once, or if `wait` is 1 when it has ended.
-    Spawn = 0x0600 {
-        /// 1 to be sent its output, and to hear of its end.
-        wait: u8,
-        /// 1 if the text goes on in the next message.
-        more: u8,
-        /// Bytes used of `text`.
-        len: u8,
-        /// The text, UTF-8.
-        text: [u8; 29],
+interface! {
+    /// What a process server takes from those who start programs.
+    trait Service as ToService {
+        /// Asks for a program to be started: words `KEY=VALUE` of its environment, its name, its arguments. Answered with
+        /// [`Spawned`], and with [`Done`] at once, or if `wait` is 1 when it has ended.
+        fn spawn(Spawn) = 0x0600 {
+            /// 1 to be sent its output, and to hear of its end.
+            wait: u8,
+            /// 1 if the text goes on in the next message.
+            more: u8,
+            /// Bytes used of `text`.
+            len: u8,
+            /// The text, UTF-8.
+            text: [u8; 29],
+        }
+        /// Asks for the output of a process from now on, and for its end.
+        fn wait(Wait) = 0x0601 {
+            /// Its number on the core.
+            pid: u32,
+        }
+        /// Ends a process.
+        fn kill(Kill) = 0x0602 {
+            /// Its number on the core.
+            pid: u32,
+        }
+        /// Asks for one [`Process`] each.
+        fn list(List) = 0x0603 {
+        }
+        /// So many more pieces of [`Output`] may be sent.
+        fn credit(Credit) = 0x0604 {
+            /// How many.
+            pieces: u32,
+        }
+        /// The client does not listen any more.
+        fn leave(Leave) = 0x0605 {
+        }
     }
-    /// Asks for the output of a process from now on, and for its end.
-    Wait = 0x0601 {
-        /// Its number on the core.
-        pid: u32,
+    /// What they take from it: answers, each under the number of its request.
+    trait Client as ToClient {
+        /// A process has been made.
+        fn spawned(Spawned) = 0x0610 {
+            /// Its number on the core.
+            pid: u32,
+        }
+        /// Text for people: a line of a program's, or why something is refused.
+        fn output(Output) = 0x0611 {
+            /// Bytes used of `text`.
+            len: u8,
+            /// 1 if the line goes on in the next answer.
+            more: u8,
+            /// The text.
+            text: [u8; 30],
+        }
+        /// A process.
+        fn process(Process) = 0x0612 {
+            /// Its number on the core.
+            pid: u32,
+            /// RAM it was given, in KiB.
+            ram: u32,
+            /// A [`ProcessState`].
+            state: u8,
+            /// Its exit status, or what fault ended it.
+            code: u8,
+            /// Its name, padded with zeros.
+            name: [u8; 22],
+        }
+        /// The last answer.
+        fn done(Done) = 0x061f {
+            /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
+            refusal: u16,
+            /// The [`ProcessState`] of the process that was waited for.
+            state: u8,
+            /// Its exit status, or what fault ended it.
+            code: u8,
+            /// Its number on the core.
+            pid: u32,
+        }
     }
-    /// Ends a process.
-    Kill = 0x0602 {
-        /// Its number on the core.
-        pid: u32,
-    }
-    /// Asks for one [`Process`] each.
-    List = 0x0603 {
-    }
-    /// So many more pieces of [`Output`] may be sent.
-    Credit = 0x0604 {
-        /// How many.
-        pieces: u32,
-    }
-    /// The client does not listen any more.
-    Leave = 0x0605 {
-    }
-    /// A process has been made.
-    Spawned = 0x0610 {
-        /// Its number on the core.
-        pid: u32,
-    }
-    /// Text for people: a line of a program's, or why something is refused.
-    Output = 0x0611 {
-        /// Bytes used of `text`.
-        len: u8,
-        /// 1 if the line goes on in the next answer.
-        more: u8,
-        /// The text.
-        text: [u8; 30],
-    }
-    /// A process.
-    Process = 0x0612 {
-        /// Its number on the core.
-        pid: u32,
-        /// RAM it was given, in KiB.
-        ram: u32,
-        /// A [`ProcessState`].
-        state: u8,
-        /// Its exit status, or what fault ended it.
-        code: u8,
-        /// Its name, padded with zeros.
-        name: [u8; 22],
-    }
-    /// The last answer.
-    Done = 0x061f {
-        /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
-        refusal: u16,
-        /// The [`ProcessState`] of the process that was waited for.
-        state: u8,
-        /// Its exit status, or what fault ended it.
-        code: u8,
-        /// Its number on the core.
-        pid: u32,
-    }
-    /// From a program to its process server: part of a line.
-    Say = 0x0620 {
-        /// Bytes used of `text`.
-        len: u8,
-        /// 1 if the line goes on in the next message.
-        more: u8,
-        /// The text.
-        text: [u8; 30],
-    }
-    /// From a program to its process server: its last word.
-    Exit = 0x0621 {
-        /// Its exit status.
-        status: u8,
+    /// What a process server takes from its programs.
+    trait Parent as ToParent {
+        /// From a program to its process server: part of a line.
+        fn say(Say) = 0x0620 {
+            /// Bytes used of `text`.
+            len: u8,
+            /// 1 if the line goes on in the next message.
+            more: u8,
+            /// The text.
+            text: [u8; 30],
+        }
+        /// From a program to its process server: its last word.
+        fn exit(Exit) = 0x0621 {
+            /// Its exit status.
+            status: u8,
+        }
     }
 }
 
