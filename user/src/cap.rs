@@ -137,6 +137,12 @@ impl VNode {
     pub fn unmap(self, entry: u32, count: u32, va: u64) -> Result<(), Error> {
         invoke(self.0, Op::Unmap, [halves(entry, count), va, 0, 0, 0]).map(drop)
     }
+
+    /// Changes the flags of `count` entries from `entry`, which map `what`.
+    pub fn protect(self, entry: u32, count: u32, flags: MapFlags, what: CPtr) -> Result<(), Error> {
+        let flags = u64::from(flags.bits());
+        invoke(self.0, Op::Protect, [halves(entry, count), 0, flags, what.0.into(), 0]).map(drop)
+    }
 }
 
 /// What [`Dispatcher::configure`] takes.

@@ -1,67 +1,87 @@
 //! Which slots of the own capability space are free. Pure; [`Memory`](crate::mem::Memory) makes the CNodes.
+//!
+//! A bit a slot, set while it is free, for all the slots that a root can have: no allocation, so that the heap can take
+//! slots while it grows. A slot that is given back is the next to be taken.
 
-use alloc::vec::Vec;
+use core::fmt;
 use skerry_abi::CPtr;
 use skerry_abi::cap::CNODE_SLOTS;
 
 /// Below so many free slots a new CNode is due: making one takes a slot itself.
 const RESERVE: u32 = 8;
+/// Words of bits in a CNode.
+const NODE_WORDS: usize = CNODE_SLOTS as usize / 64;
+/// Words of bits in all.
+const WORDS: usize = CNODE_SLOTS as usize * NODE_WORDS;
 
 /// The slot allocator.
-#[derive(Debug)]
 pub struct Slots {
-    node: u32,
-    next: u32,
+    free: [u64; WORDS],
+    count: u32,
+    /// No word below this one has a free slot.
+    lowest: usize,
     /// Index in the root for the next CNode.
     next_node: u32,
-    free: Vec<CPtr>,
 }
 
 impl Slots {
-    /// Slots from `first` to the end of its CNode are free, and so is every later index of the root.
-    pub fn new(first: CPtr) -> Self {
-        Self { node: first.node(), next: first.slot(), next_node: first.node() + 1, free: Vec::new() }
+    /// No slots at all.
+    pub const fn empty() -> Self {
+        Self { free: [0; WORDS], count: 0, lowest: 0, next_node: CNODE_SLOTS }
+    }
+
+    /// From now on slots from `first` to the end of its CNode are free, and so is every later index of the root.
+    pub fn begin(&mut self, first: CPtr) {
+        *self = Self::empty();
+        self.next_node = first.node() + 1;
+        for slot in first.slot()..CNODE_SLOTS {
+            self.give(CPtr::new(first.node(), slot));
+        }
     }
 
     /// A free slot.
     pub fn take(&mut self) -> Option<CPtr> {
-        if let Some(slot) = self.free.pop() {
-            return Some(slot);
-        }
-        if self.next >= CNODE_SLOTS {
-            return None;
-        }
-        self.next += 1;
-        Some(CPtr::new(self.node, self.next - 1))
+        let word =
+            (self.lowest..WORDS.min(self.next_node as usize * NODE_WORDS)).find(|&n| self.free[n] != 0)?;
+        let bit = self.free[word].trailing_zeros();
+        self.free[word] &= self.free[word] - 1;
+        self.lowest = word;
+        self.count -= 1;
+        Some(CPtr(word as u32 * 64 + bit))
     }
 
-    /// `count` free slots in one CNode; the first.
-    pub fn take_run(&mut self, count: u32) -> Option<CPtr> {
-        if count > CNODE_SLOTS - self.next {
-            return None;
-        }
-        self.next += count;
-        Some(CPtr::new(self.node, self.next - count))
-    }
-
-    /// `slot` is empty again.
+    /// `slot` is empty again. What is no slot, or was free, changes nothing.
     pub fn give(&mut self, slot: CPtr) {
-        self.free.push(slot);
+        let (word, bit) = (slot.0 as usize / 64, 1 << (slot.0 % 64));
+        if slot != CPtr::NULL && slot.node() < self.next_node && self.free[word] & bit == 0 {
+            self.free[word] |= bit;
+            self.lowest = self.lowest.min(word);
+            self.count += 1;
+        }
     }
 
     /// Where in the root a new CNode is due, if one is.
     pub fn wants_node(&self) -> Option<u32> {
-        let low = self.next + RESERVE > CNODE_SLOTS && self.free.len() < RESERVE as usize;
-        (low && self.next_node < CNODE_SLOTS).then_some(self.next_node)
+        (self.count < RESERVE && self.next_node < CNODE_SLOTS).then_some(self.next_node)
     }
 
-    /// A CNode hangs at that index now. What was left of the old one stays in use.
+    /// A CNode hangs at that index now.
     pub fn node_added(&mut self) {
-        for slot in self.next..CNODE_SLOTS {
-            self.free.push(CPtr::new(self.node, slot));
-        }
-        (self.node, self.next) = (self.next_node, 0);
+        let node = self.next_node as usize;
         self.next_node += 1;
+        self.free[node * NODE_WORDS..(node + 1) * NODE_WORDS].fill(u64::MAX);
+        self.count += CNODE_SLOTS;
+    }
+
+    /// Slots free, in the CNodes that are there.
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} slots free, {} nodes", self.count, self.next_node)
     }
 }
 
@@ -70,9 +90,15 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    fn slots(first: CPtr) -> Slots {
+        let mut slots = Slots::empty();
+        slots.begin(first);
+        slots
+    }
+
     #[test]
     fn no_slot_is_given_twice_and_a_node_is_asked_for_in_time() {
-        let mut slots = Slots::new(CPtr::new(0, 250));
+        let mut slots = slots(CPtr::new(0, 250));
         let mut seen = BTreeSet::new();
         for _ in 0..1000 {
             if slots.wants_node().is_some() {
@@ -86,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_root_is_the_end() {
-        let mut slots = Slots::new(CPtr::new(255, 254));
+        let mut slots = slots(CPtr::new(255, 254));
         assert_eq!(slots.wants_node(), None);
         assert_eq!(slots.take(), Some(CPtr::new(255, 254)));
         assert_eq!(slots.take(), Some(CPtr::new(255, 255)));
@@ -96,9 +122,18 @@ mod tests {
     }
 
     #[test]
-    fn a_run_stays_in_one_node() {
-        let mut slots = Slots::new(CPtr::new(0, 240));
-        assert_eq!(slots.take_run(17), None);
-        assert_eq!(slots.take_run(16), Some(CPtr::new(0, 240)));
+    fn what_is_given_back_is_taken_again_and_once() {
+        let mut slots = slots(CPtr::new(0, 100));
+        let all = slots.count();
+        let taken: Vec<CPtr> = (0..50).filter_map(|_| slots.take()).collect();
+        for slot in &taken {
+            slots.give(*slot);
+            slots.give(*slot);
+        }
+        slots.give(CPtr::NULL);
+        slots.give(CPtr::new(7, 0));
+        slots.give(CPtr(u32::MAX));
+        assert_eq!(slots.count(), all);
+        assert_eq!(slots.take(), Some(taken[0]));
     }
 }

@@ -1,12 +1,10 @@
 //! This domain: what it was given, and its own memory.
 
 use crate::cap::VNode;
-use crate::cspace::Slots;
-use crate::mem::{Memory, Object};
-use crate::ram::Pool;
+use crate::mem::{Memory, OWN, Object, Store};
 use crate::vspace::{DEVICE, Mapping, RW, Space};
 use skerry_abi::domain::{DomainInfo, ListedCap, Purpose, slot};
-use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE};
+use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, PhysAddr, PhysRange};
 use skerry_hal::MapFlags;
 
 /// All that a domain has.
@@ -22,11 +20,16 @@ pub struct Domain {
 impl Domain {
     /// What `info` says is there. The runtime calls it once.
     pub(crate) fn take(info: &'static DomainInfo) -> Self {
-        let mut ram = Pool::new();
+        Self::take_into(info, &OWN)
+    }
+
+    /// The same, with what it has kept in `store`.
+    pub(crate) fn take_into(info: &'static DomainInfo, store: &'static Store) -> Self {
+        store.begin(info.first_free);
+        let mut mem = Memory::new(store);
         for cap in info.caps_for(Purpose::Ram) {
-            ram.add(cap.cptr, cap.base, cap.len, cap.detail as u32);
+            mem.add_ram(cap.cptr, PhysRange::new(PhysAddr(cap.base), cap.len), cap.detail as u32);
         }
-        let mem = Memory { slots: Slots::new(info.first_free), ram };
         Self { info, mem, space: Space::new(VNode(slot::VSPACE)) }
     }
 
@@ -42,7 +45,8 @@ impl Domain {
 
     /// Maps all of a listed or own frame.
     pub fn map(&mut self, frame: CPtr, len: u64, flags: MapFlags) -> Result<Mapping, Error> {
-        self.space.map(&mut self.mem, frame, 0, len.next_multiple_of(PAGE_SIZE), flags)
+        let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(Error::BadArgument)?;
+        Ok(self.space.map(&mut self.mem, frame, 0, len, flags)?)
     }
 
     /// Takes a mapping away.
@@ -53,9 +57,25 @@ impl Domain {
     /// A fresh frame of zeros, mapped.
     pub fn zeroed(&mut self, len: u64, node: Option<u32>) -> Result<(Object, Mapping), Error> {
         let frame = self.mem.make(CapType::Frame, 0, len, PAGE_SIZE, node)?;
-        let mapping = self.map(frame.cap, frame.len, RW)?;
-        mapping.zero();
-        Ok((frame, mapping))
+        match self.map(frame.cap, frame.len, RW) {
+            Ok(mapping) => {
+                mapping.zero();
+                Ok((frame, mapping))
+            }
+            Err(error) => {
+                self.mem.free(frame)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Undoes what [`zeroed`](Self::zeroed) did, if nobody has a copy of the frame.
+    ///
+    /// # Errors
+    /// What the CPU driver answers.
+    pub fn free(&mut self, frame: Object, mapping: Mapping) -> Result<(), Error> {
+        self.unmap(mapping);
+        Ok(self.mem.free(frame)?)
     }
 
     /// A capability for device memory `base..base + len`, cut out of a listed device range.
@@ -69,7 +89,7 @@ impl Domain {
         if (cap.base, cap.len) == (base, len) {
             return Ok(cap.cptr);
         }
-        self.mem.part_of(cap.cptr, CapType::DeviceFrame, base - cap.base, len)
+        Ok(self.mem.part_of(cap.cptr, CapType::DeviceFrame, base - cap.base, len)?)
     }
 
     /// Maps device registers (whole pages around `base..base + len`); the mapping and the offset of `base` in it.

@@ -5,13 +5,14 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`rt`] | [`main!`]: from `_start` to the program's `main`; heap, panics |
+//! | [`rt`] | [`main!`]: from `_start` to the program's `main`; panics |
 //! | [`sys`] | the system call: one invocation of one capability |
 //! | [`cap`] | typed capabilities: [`cap::Ram`], [`cap::Frame`], [`cap::VNode`], … |
 //! | [`cspace`] | [`cspace::Slots`]: which capability slots are free |
 //! | [`ram`] | [`ram::Pool`]: which RAM is free, by NUMA node |
-//! | [`mem`] | [`mem::Memory`]: both together: objects made on demand (rule `user-pays`) |
-//! | [`vspace`] | [`vspace::Space`]: builds an address space, the domain's own or a child's |
+//! | [`mem`] | [`mem::Memory`]: both together: objects made on demand and taken back (rule `user-pays`) |
+//! | [`vspace`] | [`vspace::Space`]: an address space, the domain's own or a child's: map, unmap, protect, reserve |
+//! | [`heap`] | the allocator, and what it grows by |
 //! | [`domain`] | [`domain::Domain`]: what this domain was given, and all of the above for itself |
 //! | [`image`] | checks a static-PIE ELF file and plans its segments; pure |
 //! | [`program`] | what a program has of the process server that started it: output, exit status |
@@ -37,7 +38,9 @@ pub mod cspace;
 pub mod dispatch;
 pub mod domain;
 pub mod exec;
+pub mod heap;
 pub mod image;
+mod lock;
 pub mod log;
 pub mod mem;
 pub mod program;
@@ -45,6 +48,8 @@ pub mod ram;
 pub mod rt;
 pub mod spawn;
 pub mod sys;
+#[cfg(test)]
+mod testing;
 mod view;
 pub mod vspace;
 

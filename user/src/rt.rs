@@ -1,60 +1,16 @@
-//! From `_start` to the program: heap, log, panics.
-#![expect(unsafe_code, reason = "the heap, and the one pointer that a spawner passes")]
+//! From `_start` to the program: log, panics.
+#![expect(unsafe_code, reason = "the one pointer that a spawner passes")]
 
 use crate::cap::SELF;
 use crate::domain::{Domain, name_of};
 use crate::program::{self, Status};
-use crate::{clock, log};
-use core::alloc::{GlobalAlloc, Layout};
-use core::cell::UnsafeCell;
+use crate::{clock, heap, log};
 use core::fmt::Write;
-use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
-use linked_list_allocator::LockedHeap;
 use skerry_abi::domain::{DomainInfo, MAGIC};
 
-/// Bytes of heap unless [`main!`](crate::main!) says otherwise.
+/// Bytes that the heap begins with unless [`main!`](crate::main!) says otherwise.
 pub const DEFAULT_HEAP: usize = 1 << 20;
-
-/// A heap of `N` bytes in the program's own zeroed data, which its spawner paid for.
-///
-/// A thread that is preempted while it holds the lock would leave the scheduler spinning: threads do not allocate.
-pub struct Heap<const N: usize> {
-    heap: LockedHeap,
-    arena: UnsafeCell<MaybeUninit<[u8; N]>>,
-}
-
-// SAFETY: the arena is reached only through `heap`, which is locked.
-unsafe impl<const N: usize> Sync for Heap<N> {}
-
-impl<const N: usize> Heap<N> {
-    /// An empty heap: everything fails until [`init`](Self::init).
-    #[expect(clippy::new_without_default, reason = "it belongs in a static")]
-    pub const fn new() -> Self {
-        Self { heap: LockedHeap::empty(), arena: UnsafeCell::new(MaybeUninit::uninit()) }
-    }
-
-    /// Makes the arena available.
-    pub fn init(&'static self) {
-        let mut heap = self.heap.lock();
-        if heap.size() == 0 {
-            // SAFETY: the arena is static, `N` bytes, and belongs to the heap alone, which is empty still.
-            unsafe { heap.init(self.arena.get().cast(), N) };
-        }
-    }
-}
-
-// SAFETY: forwards to an allocator.
-unsafe impl<const N: usize> GlobalAlloc for Heap<N> {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.heap.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.heap.dealloc(at, layout) }
-    }
-}
 
 /// Runs the program. [`main!`](crate::main!) calls it.
 ///
@@ -81,6 +37,11 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
     // A line that does not fit is cut.
     let _cut = write!(line, "panic: {info}");
     log::early_line(line.as_bytes());
+    if let Some(lack) = heap::lack() {
+        let mut line = log::Line::new();
+        let _cut = write!(line, "the last time memory was lacking: {lack}");
+        log::early_line(line.as_bytes());
+    }
     program::exit_after_panic();
 }
 
@@ -94,7 +55,7 @@ pub fn stop() -> ! {
 }
 
 /// Defines the program: `main!(main)` or `main!(main, heap = BYTES)`, where `main` is a `fn(Domain)`, or answers an
-/// exit status (`u8`); when it returns, the dispatcher stops.
+/// exit status (`u8`); when it returns, the dispatcher stops. `BYTES` is what the heap begins with; it grows.
 #[macro_export]
 macro_rules! main {
     ($main:path) => {
@@ -104,7 +65,7 @@ macro_rules! main {
         $crate::user_start!();
 
         #[global_allocator]
-        static HEAP: $crate::rt::Heap<{ $heap }> = $crate::rt::Heap::new();
+        static HEAP: $crate::heap::Heap<{ $heap }> = $crate::heap::Heap::new();
 
         #[panic_handler]
         fn panic(info: &core::panic::PanicInfo<'_>) -> ! {

@@ -45,9 +45,9 @@ trait During<T> {
     fn during(self, what: &'static str) -> Result<T, SpawnError>;
 }
 
-impl<T> During<T> for Result<T, Error> {
+impl<T, E: Into<Error>> During<T> for Result<T, E> {
     fn during(self, what: &'static str) -> Result<T, SpawnError> {
-        self.map_err(|error| SpawnError::Refused(what, error))
+        self.map_err(|error| SpawnError::Refused(what, error.into()))
     }
 }
 
@@ -244,7 +244,7 @@ impl Running {
     /// What the CPU driver answers.
     pub fn fetch(&self, domain: &mut Domain, at: CPtr) -> Result<CPtr, Error> {
         let to = domain.mem.slot()?;
-        ROOT.copy(self.root.0, at, to, Rights::all()).inspect_err(|_| domain.mem.slots.give(to))?;
+        ROOT.copy(self.root.0, at, to, Rights::all()).inspect_err(|_| domain.mem.give_slot(to))?;
         Ok(to)
     }
 }

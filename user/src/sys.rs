@@ -3,6 +3,12 @@
 use skerry_abi::op::word0;
 use skerry_abi::{CPtr, Error, Op};
 
+// Tests run this library on the CPU driver that ships, over the simulated machine.
+#[cfg(test)]
+use crate::testing::syscall;
+#[cfg(not(test))]
+use skerry_arch::user::syscall;
+
 /// Invokes `op` on the capability at `target`.
 ///
 /// # Errors
@@ -10,7 +16,7 @@ use skerry_abi::{CPtr, Error, Op};
 #[inline]
 pub fn invoke(target: CPtr, op: Op, args: [u64; 5]) -> Result<u64, Error> {
     let [a, b, c, d, e] = args;
-    match skerry_arch::user::syscall([word0(target, op), a, b, c, d, e]) {
+    match syscall([word0(target, op), a, b, c, d, e]) {
         (0, value) => Ok(value),
         (code, _) => Err(Error::from_code(code)),
     }

@@ -15,7 +15,7 @@ use skerry_user::logging::{error, info};
 skerry_user::main!(main, heap = 8 << 20);
 
 fn main(mut domain: Domain) {
-    info!("skerry {}, {} KiB of RAM free", env!("CARGO_PKG_VERSION"), domain.mem.ram.free() >> 10);
+    info!("skerry {}, {} KiB of RAM free", env!("CARGO_PKG_VERSION"), domain.mem.free_ram() >> 10);
     let Some(bundle) = boot::bundle::open(&mut domain) else {
         error!("without a bundle there is nothing to start");
         return;

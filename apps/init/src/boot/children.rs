@@ -3,13 +3,15 @@
 use super::bundle::Verified;
 use super::facts::Facts;
 use super::pci::Window;
+use alloc::vec::Vec;
 use skerry_abi::domain::{Purpose, slot};
 use skerry_abi::{CPtr, Rights};
 use skerry_skb::ConsoleKind;
 use skerry_user::Domain;
 use skerry_user::chan::Peer;
 use skerry_user::logging::{error, info, warn};
-use skerry_user::mem::Object;
+use skerry_user::mem::{MemError, Object};
+use skerry_user::ram::Piece;
 use skerry_user::spawn::{Child, SpawnError};
 
 /// RAM of a small domain.
@@ -113,7 +115,7 @@ fn proc_caps(
     let island = facts.store.island(facts.cmdline.island);
     let node = island.node_of(domain.info.core.local()).unwrap_or(0);
     let beside = island.cores().iter().filter(|core| core.node == node).count() as u64;
-    let share = domain.mem.ram.free_on(node) / (beside + 1);
+    let share = domain.mem.free_on(node) / (beside + 1);
     child.give_ram(domain, share.clamp(PROC.0, PROC.1) & !(skerry_abi::PAGE_SIZE - 1))
 }
 
@@ -139,13 +141,13 @@ fn monitor_caps(
         child.give(Purpose::Window, window.cap, what, Rights::all())?;
     }
     // What starting it takes: slots, tables and a page to tell it all that.
-    let own = domain.mem.ram.take(OWN, skerry_abi::PAGE_SIZE, None);
-    let rest = domain.mem.ram.take_all();
+    let refused = |error: MemError| SpawnError::Refused("RAM for the monitor", error.into());
+    let own = domain.mem.take(OWN, skerry_abi::PAGE_SIZE, None);
+    let rest: Vec<Piece> = core::iter::from_fn(|| domain.mem.take_largest()).collect();
     if let Some(own) = own {
-        domain.mem.ram.give_back(own);
+        domain.mem.give_back(&own).map_err(refused)?;
     }
     for piece in rest.iter().filter(|piece| piece.len >= LEAST).take(MOST) {
-        let refused = |error| SpawnError::Refused("RAM for the monitor", error);
         let ram = domain.mem.ram_of(piece).map_err(refused)?;
         child.give(Purpose::Ram, ram.cap, (ram.base, ram.len, piece.node.into()), Rights::all())?;
         delete(domain, ram.cap);

@@ -49,7 +49,7 @@ pub fn discover(domain: &mut Domain) -> Facts {
         view.nodes().len()
     );
     for memory in view.all::<MemoryNode>() {
-        domain.mem.ram.set_node(memory.range, memory.node);
+        domain.mem.set_node(memory.range, memory.node);
     }
     Facts { store, cmdline }
 }

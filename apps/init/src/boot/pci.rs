@@ -76,7 +76,7 @@ fn start(domain: &mut Domain, bundle: &Verified, facts: &Facts) -> Option<(Runni
         let wake = domain
             .mem
             .endpoint(SELF, CHANNEL_EVENT)
-            .map_err(|error| SpawnError::Refused("own endpoint", error))?;
+            .map_err(|error| SpawnError::Refused("own endpoint", error.into()))?;
         child.on_death(wake);
         child.connect_parent(domain, Peer::Init, wake, CHANNEL_EVENT)
     };

@@ -273,7 +273,7 @@ impl Pump {
 
     fn report_memory(&mut self) {
         let (core, node) = (self.domain.info.core, self.starter.node);
-        let (total, free) = (self.domain.mem.ram.total(), self.domain.mem.ram.free());
+        let (total, free) = (self.domain.mem.total_ram(), self.domain.mem.free_ram());
         self.handle(Event::Memory { core, node, total, free });
     }
 }

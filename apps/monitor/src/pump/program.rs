@@ -78,7 +78,7 @@ impl Pump {
             child.give(given.purpose, given.cap, given.what, Rights::all())?;
         }
         let own = domain.mem.endpoint(SELF, CHANNEL_EVENT);
-        let wake = own.map_err(|error| SpawnError::Refused("own endpoint", error))?;
+        let wake = own.map_err(|error| SpawnError::Refused("own endpoint", error.into()))?;
         child.on_death(wake);
         let chan = child.connect_parent(domain, Peer::Monitor, wake, CHANNEL_EVENT)?;
         let running = child.start(domain)?;

@@ -40,9 +40,9 @@ fn make(domain: &mut Domain) -> Result<Chan, SpawnError> {
     child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE | Rights::GRANT)?;
     let rights = Rights::READ | Rights::GRANT;
     child.give(Purpose::Bundle, cap.cptr, (cap.base, cap.len, 0), rights)?;
-    let wake = domain.mem.endpoint(SELF, CHANNEL_EVENT).map_err(|e| refused("own endpoint", e))?;
+    let wake = domain.mem.endpoint(SELF, CHANNEL_EVENT).map_err(|e| refused("own endpoint", e.into()))?;
     let chan = child.connect_parent(domain, Peer::Monitor, wake, CHANNEL_EVENT)?;
-    let rest = domain.mem.ram.free().saturating_sub(OWN);
+    let rest = domain.mem.free_ram().saturating_sub(OWN);
     child.give_ram(domain, rest)?;
     child.start(domain)?;
     Ok(chan)

@@ -71,9 +71,9 @@ impl Starter {
         if this.driver.is_none() {
             error!("no CPU driver for {isa} in the bundle that can be copied");
         }
-        for node in domain.mem.ram.nodes() {
+        for node in domain.mem.nodes() {
             let cores = config.cores.iter().filter(|core| u32::from(core.node) == node).count() as u64;
-            let free = domain.mem.ram.free_on(node);
+            let free = domain.mem.free_on(node);
             let share = (free / (cores + 1)).saturating_sub(SLICE).clamp(RAM.0, RAM.1);
             this.shares.insert(node, share & !(PAGE_SIZE - 1));
         }
@@ -94,13 +94,14 @@ impl Given {
 
     /// Lets `fill` write to the zeroed memory.
     fn fill(&self, domain: &mut Domain, fill: impl FnOnce(&Mapping)) -> Result<(), String> {
-        let say = |e| format!("its memory: {e}");
-        let frame = domain.mem.part_of(self.ram.cap, CapType::Frame, 0, self.ram.len).map_err(say)?;
+        let say = |e: skerry_user::Error| format!("its memory: {e}");
+        let frame =
+            domain.mem.part_of(self.ram.cap, CapType::Frame, 0, self.ram.len).map_err(|e| say(e.into()))?;
         let view = domain.map(frame, self.ram.len, RW).map_err(say)?;
         view.zero();
         fill(&view);
         domain.unmap(view);
-        domain.mem.delete(frame).map_err(say)
+        domain.mem.delete(frame).map_err(|e| say(e.into()))
     }
 }
 
@@ -162,7 +163,7 @@ impl Pump {
         })?;
         for given in [&slice, &image, &ram] {
             KERNEL.disown(given.ram.cap, core).map_err(|e| format!("giving memory away: {e}"))?;
-            domain.mem.ram.gave_away(given.ram.len);
+            domain.mem.gave_away(given.ram.len);
         }
 
         let say = |e| format!("its channel: {e}");

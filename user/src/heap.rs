@@ -1,0 +1,167 @@
+//! The program's heap: an arena in its own data to begin with, and when that is full, frames of the domain's RAM, mapped
+//! one behind the other at [`HEAP`](crate::vspace::column::HEAP). When the domain's RAM is used up, the memory server is asked
+//! ([`MoreRam`](crate::mem::MoreRam)).
+//!
+//! Which piece goes to whom is the crate `talc`'s work; where more comes from, this module's. It grows by an eighth of
+//! what it has, at least [`STEP`]. What it has grown by stays its own.
+//!
+//! An allocation that fails answers null, as ever; [`lack`] says why, and a panic prints it.
+#![expect(unsafe_code, reason = "an allocator hands out memory that the compiler knows nothing of")]
+
+use crate::cap::VNode;
+use crate::lock::Exclusive;
+use crate::mem::{OWN, Store};
+use crate::vspace::VmError;
+use crate::vspace::column::{Column, HEAP};
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::ptr::{NonNull, null_mut, with_exposed_provenance_mut};
+use skerry_abi::domain::slot;
+use talc::DefaultBinning;
+use talc::base::Talc;
+use talc::base::binning::Binning;
+use talc::source::Source;
+
+/// Bytes that the heap grows by at least.
+pub const STEP: u64 = 64 << 10;
+/// Bytes that it may have at most, its first arena aside.
+const MOST: u64 = 64 << 30;
+/// What the allocator may need beside what was asked for.
+const SLACK: u64 = 256;
+
+/// Why the heap could not grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfMemory {
+    /// Bytes asked of the allocator.
+    pub asked: usize,
+    /// Bytes that it had been given before, its first arena aside.
+    pub had: u64,
+    /// The cause.
+    pub cause: VmError,
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no {} bytes of heap, which has grown by {}: {}", self.asked, self.had, self.cause)
+    }
+}
+
+static LACK: Exclusive<Option<OutOfMemory>> = Exclusive::new(None);
+
+/// Why the last allocation that failed did.
+pub fn lack() -> Option<OutOfMemory> {
+    LACK.try_with(|lack| *lack).flatten()
+}
+
+/// Where the allocator gets more from.
+#[derive(Debug)]
+struct Grow {
+    store: &'static Store,
+    column: Column,
+    /// End of what the allocator has of the column; 0: it has nothing of it.
+    top: usize,
+}
+
+impl Grow {
+    const fn new(store: &'static Store) -> Self {
+        Self { store, column: Column::new(VNode(slot::VSPACE), HEAP, MOST), top: 0 }
+    }
+
+    /// Maps what `layout` needs, or more: from where to where.
+    fn more(&mut self, layout: Layout) -> Result<(u64, u64), OutOfMemory> {
+        let (start, size) = (self.column.end(), layout.size() as u64);
+        let need = size.saturating_add(layout.align() as u64).saturating_add(SLACK);
+        let had = start - HEAP;
+        let grown = self.column.grow(self.store, need.max(STEP).max(had / 8));
+        let grown = grown.or_else(|_| self.column.grow(self.store, need));
+        match grown {
+            Ok(bytes) => Ok((start, start + bytes)),
+            Err(cause) => Err(OutOfMemory { asked: layout.size(), had, cause }),
+        }
+    }
+}
+
+// SAFETY: what is claimed and extended was just mapped for this heap alone, one piece behind the other, and stays;
+// nothing that `more` calls allocates (`mem::Store`, `vspace::Column`).
+unsafe impl Source for Grow {
+    fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
+        let (start, end) = talc.source.more(layout).map_err(|why| {
+            LACK.with(|lack| *lack = Some(why));
+        })?;
+        let new_end = with_exposed_provenance_mut::<u8>(end as usize);
+        let top = match NonNull::new(with_exposed_provenance_mut(talc.source.top)) {
+            // SAFETY: `old` is what the allocator said the end was, and the memory up to `new_end` is mapped.
+            Some(old) => Some(unsafe { talc.extend(old, new_end) }),
+            None => {
+                let base = with_exposed_provenance_mut(start as usize);
+                // SAFETY: the range is mapped, read-write, and nobody else's.
+                unsafe { talc.claim(base, (end - start) as usize) }
+            }
+        };
+        talc.source.top = top.ok_or(())?.as_ptr().expose_provenance();
+        Ok(())
+    }
+}
+
+/// A heap that begins with `N` bytes of the program's own zeroed data, which its spawner paid for.
+pub struct Heap<const N: usize> {
+    talc: Exclusive<Talc<Grow, DefaultBinning>>,
+    arena: UnsafeCell<MaybeUninit<[u8; N]>>,
+}
+
+// SAFETY: the arena is reached only through `talc`, which is locked.
+unsafe impl<const N: usize> Sync for Heap<N> {}
+
+impl<const N: usize> Heap<N> {
+    /// An empty heap: everything fails until [`init`](Self::init).
+    #[expect(clippy::new_without_default, reason = "it belongs in a static")]
+    pub const fn new() -> Self {
+        let talc = Talc::new(Grow::new(&OWN));
+        Self { talc: Exclusive::new(talc), arena: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    /// Makes the arena available. Called once, before anything is allocated.
+    pub fn init(&'static self) {
+        self.talc.with(|talc| {
+            if !talc.is_metadata_established() {
+                // SAFETY: the arena is static, `N` bytes, and belongs to the heap alone, which is empty still. If it is
+                // too small for the allocator's own data, the heap grows at once.
+                let _end = unsafe { talc.claim(self.arena.get().cast(), N) };
+            }
+        });
+    }
+}
+
+// SAFETY: forwards to an allocator, one caller at a time.
+unsafe impl<const N: usize> GlobalAlloc for Heap<N> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        let made = self.talc.with(|talc| unsafe { talc.allocate(layout) });
+        made.map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        self.talc.with(|talc| unsafe { talc.deallocate(at, layout) });
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        if self.talc.with(|talc| unsafe { talc.try_realloc_in_place(at, layout, size) }) {
+            return at;
+        }
+        // SAFETY: the caller's promise: `size`, rounded up to the alignment, does not overflow.
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        // SAFETY: the caller's promise: `size` is not 0.
+        let new = unsafe { self.alloc(wanted) };
+        if !new.is_null() {
+            // SAFETY: both are as long, and distinct.
+            unsafe { new.copy_from_nonoverlapping(at, layout.size().min(size)) };
+            // SAFETY: the caller's promise; the block is not used any more.
+            unsafe { self.dealloc(at, layout) };
+        }
+        new
+    }
+}

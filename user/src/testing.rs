@@ -1,0 +1,131 @@
+//! The CPU driver that ships, over the simulated machine, under this library's tests: one core a test thread. What the
+//! library invokes, it answers.
+
+use crate::Domain;
+use crate::mem::Store;
+use skerry_abi::boot::{self, CoreBoot, RegionKind};
+use skerry_abi::domain::{DomainInfo, INFO_VADDR};
+use skerry_abi::{CoreId, HwId, IslandId, PhysAddr, PhysRange};
+use skerry_arch_host::{Arena, Context, HostMachine, Outside, Pages};
+use skerry_hal::paging::index;
+use skerry_hal::{Handler, Next, PageFormat, Pte};
+use skerry_kernel::Kernel;
+use std::boxed::Box;
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+use zerocopy::FromZeros;
+
+/// First byte of RAM that the first domain is given.
+pub const RAM: u64 = 4 << 20;
+/// Bytes of it.
+pub const BYTES: u64 = 28 << 20;
+const FILE: PhysAddr = PhysAddr(0x10_0000);
+
+struct Rig {
+    kernel: &'static mut Kernel<HostMachine>,
+    outside: Arc<Mutex<Outside>>,
+    calls: u64,
+}
+
+thread_local! {
+    /// A CPU driver never goes: they share their memory, one after another on each thread.
+    static ARENA: Arc<Arena> = Arena::new(RAM + BYTES);
+    static RIG: RefCell<Option<Rig>> = const { RefCell::new(None) };
+}
+
+/// What a system call is, under test.
+pub fn syscall(words: [u64; 6]) -> (u64, u64) {
+    RIG.with_borrow_mut(|rig| {
+        let rig = rig.as_mut().expect("`boot` comes first");
+        rig.calls += 1;
+        let Next::Run(at) = rig.kernel.syscall(words) else { panic!("the core is idle") };
+        #[expect(unsafe_code, reason = "the test plays trap stub")]
+        // SAFETY: the kernel named it as the running context; nobody else touches it between entries.
+        let Context { words, .. } = unsafe { at.as_ref().clone() };
+        (words[0], words[1])
+    })
+}
+
+/// Invocations so far.
+pub fn calls() -> u64 {
+    RIG.with_borrow(|rig| rig.as_ref().map_or(0, |rig| rig.calls))
+}
+
+/// A position-independent executable of one page, which never runs.
+fn executable() -> [u8; 0x2000] {
+    let mut file = [0u8; 0x2000];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"\x7fELF\x02\x01\x01");
+    put(16, &3u16.to_le_bytes());
+    put(20, &1u32.to_le_bytes());
+    for (at, value) in [(24, 0x1000u64), (32, 64), (72, 0x1000), (80, 0x1000), (88, 0x1000)] {
+        put(at, &value.to_le_bytes());
+    }
+    for (at, value) in [(96, 0x800u64), (104, 0x800), (112, 4096)] {
+        put(at, &value.to_le_bytes());
+    }
+    for (at, value) in [(52, 64u16), (54, 56), (56, 1), (58, 64)] {
+        put(at, &value.to_le_bytes());
+    }
+    put(64, &1u32.to_le_bytes());
+    put(68, &5u32.to_le_bytes());
+    file
+}
+
+/// A new core, and its first domain.
+pub fn boot() -> Domain {
+    let arena = ARENA.with(Arc::clone);
+    let file = executable();
+    #[expect(unsafe_code, reason = "the test plays power switch")]
+    // SAFETY: the whole arena, and nobody looks: the core that ran on it before is gone with its test.
+    unsafe {
+        arena.at(PhysAddr(0)).write_bytes(0, arena.len() as usize);
+    }
+    #[expect(unsafe_code, reason = "the test plays boot loader")]
+    // SAFETY: the file fits below the RAM, and nobody else looks yet.
+    unsafe {
+        arena.at(FILE).copy_from_nonoverlapping(NonNull::from(&file).cast(), file.len());
+    }
+    let mut record = CoreBoot::new_zeroed();
+    (record.magic, record.version) = (boot::MAGIC, boot::VERSION);
+    record.core = CoreId::new(IslandId(0), 0);
+    record.slice = PhysAddr(0x20_0000);
+    record.first_domain = PhysRange::new(FILE, file.len() as u64);
+    assert!(record.set_cmdline(b"island=0"));
+    assert!(record.add(RegionKind::Ram, PhysRange::new(PhysAddr(RAM), BYTES), 0));
+    let (machine, outside) = HostMachine::new(arena.clone(), HwId(0));
+    let room = Box::leak(Box::new(MaybeUninit::uninit()));
+    let (kernel, _) = Kernel::boot(room, machine, &record).expect("the core boots");
+    RIG.set(Some(Rig { kernel, outside, calls: 0 }));
+    let Pte::Page(info, _) = walk(INFO_VADDR) else { panic!("the domain is told nothing") };
+    let mut told = Box::new(DomainInfo::new_zeroed());
+    #[expect(unsafe_code, reason = "the test plays memory bus")]
+    // SAFETY: the page is RAM, holds a `DomainInfo`, and any bits are one.
+    unsafe {
+        arena.at(info).cast::<DomainInfo>().copy_to_nonoverlapping(NonNull::from(&mut *told), 1);
+    }
+    Domain::take_into(Box::leak(told), Box::leak(Box::new(Store::new())))
+}
+
+/// What the page tables say of an address.
+pub fn walk(va: u64) -> Pte {
+    let outside = RIG.with_borrow(|rig| rig.as_ref().expect("`boot` comes first").outside.clone());
+    let mut table = outside.lock().expect("no test failed while it held this").space;
+    for level in (0..4).rev() {
+        let at = ARENA.with(|arena| arena.at(PhysAddr(table.0 + index(va, level) as u64 * 8)));
+        #[expect(unsafe_code, reason = "the test plays page-table walker")]
+        // SAFETY: aligned, inside the arena.
+        let entry = unsafe { at.cast::<u64>().read() };
+        match Pages::decode(entry, level) {
+            Pte::Table(next) => table = next,
+            Pte::Page(pa, flags) => {
+                let inside = va & (skerry_hal::paging::span(level) - 1) & !(skerry_abi::PAGE_SIZE - 1);
+                return Pte::Page(PhysAddr(pa.0 + inside), flags);
+            }
+            Pte::Empty => return Pte::Empty,
+        }
+    }
+    Pte::Empty
+}
