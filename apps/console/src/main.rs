@@ -28,10 +28,8 @@ skerry_user::main!(main);
 
 /// Event of the UART's line.
 const RECEIVED: u64 = skerry_user::spawn::CHANNEL_EVENT << 1;
-/// How often the UART is looked at when it cannot interrupt.
+/// How often the UART is looked at if it cannot interrupt; else only when it does.
 const POLL: Duration = Duration::from_millis(4);
-/// How often when it can: an interrupt may be lost, a person must not be.
-const POLL_WITH_IRQ: Duration = Duration::from_millis(100);
 
 struct State {
     uart: Uart,
@@ -54,7 +52,10 @@ fn main(mut domain: Domain) {
         warn!("the UART cannot be used: {error}; no input");
         Uart::Early
     });
-    let period = if bind(&mut domain, &uart, console.as_ref()) { POLL_WITH_IRQ } else { POLL };
+    let line = bind(&mut domain, &uart, console.as_ref());
+    if line.is_none() {
+        warn!("no interrupts from the UART: it is looked at every {} ms", POLL.as_millis());
+    }
     let exec = Executor::new();
     let state = Rc::new(RefCell::new(State { uart, editor: Editor::default(), screen: Screen::default() }));
     let mut shell = None;
@@ -66,8 +67,7 @@ fn main(mut domain: Domain) {
         }
         spawn(&exec, serve(chan, state.clone(), peer));
     }
-    let line = console.and_then(|c| c.line);
-    spawn(&exec, receive(exec.clone(), state, shell, period, line));
+    spawn(&exec, receive(exec.clone(), state, shell, line));
     exec.run();
 }
 
@@ -89,15 +89,15 @@ fn fact(domain: &mut Domain) -> Option<Console> {
     store.island(cmdline.island).console()
 }
 
-/// Has the UART's line delivered. Answers whether that worked.
-fn bind(domain: &mut Domain, uart: &Uart, console: Option<&Console>) -> bool {
-    let Some(line) = console.and_then(|c| c.line) else { return false };
-    let Ok(endpoint) = domain.mem.endpoint(SELF, RECEIVED) else { return false };
-    if Irq(slot::IRQS).bind(line, endpoint).is_err() {
-        return false;
-    }
-    uart.interrupt_on_receive();
-    true
+/// Has the UART's line delivered; which it is, if that worked.
+fn bind(domain: &mut Domain, uart: &Uart, console: Option<&Console>) -> Option<u32> {
+    let line = console?.line?;
+    // Quiet before it is bound: were the line up already, its edge would never be seen.
+    uart.interrupt_on_receive(false);
+    let endpoint = domain.mem.endpoint(SELF, RECEIVED).ok()?;
+    Irq(slot::IRQS).bind(line, endpoint).ok()?;
+    uart.interrupt_on_receive(true);
+    Some(line)
 }
 
 /// Writes what a client sends.
@@ -118,18 +118,14 @@ async fn serve(chan: Rc<AsyncChan>, state: Rc<RefCell<State>>, peer: Peer) {
 }
 
 /// Reads what is typed.
-async fn receive(
-    exec: Executor,
-    state: Rc<RefCell<State>>,
-    shell: Option<Rc<AsyncChan>>,
-    period: Duration,
-    irq: Option<u32>,
-) {
+async fn receive(exec: Executor, state: Rc<RefCell<State>>, shell: Option<Rc<AsyncChan>>, irq: Option<u32>) {
     loop {
-        let came = exec.event_until(RECEIVED, clock::ticks() + clock::span(period)).await;
-        if came != 0 {
-            state.borrow().uart.clear_interrupt();
-        }
+        match irq {
+            Some(_) => exec.event(RECEIVED).await,
+            None => exec.event_until(RECEIVED, clock::ticks() + clock::span(POLL)).await,
+        };
+        // Before it is read empty, so that what comes after interrupts again.
+        state.borrow().uart.clear_interrupt();
         loop {
             let Some(byte) = state.borrow().uart.read() else { break };
             let entered = {
@@ -156,10 +152,8 @@ async fn receive(
                 }
             }
         }
-        if came != 0
-            && let Some(line) = irq
-        {
-            // Refused only if it was never bound, in which case no event came.
+        if let Some(line) = irq {
+            // It was bound, and nobody else can unbind it.
             let _refused = Irq(slot::IRQS).ack(line);
         }
     }

@@ -27,7 +27,8 @@ register_structs! {
         (0x200 => _reserved1),
         (0x400 => priority: [ReadWrite<u8>; 1024]),
         (0x800 => pub targets: [ReadWrite<u8>; 1024]),
-        (0xc00 => _reserved2),
+        (0xc00 => config: [ReadWrite<u32>; 64]),
+        (0xd00 => _reserved2),
         (0xf00 => pub software: WriteOnly<u32>),
         (0xf04 => _reserved3),
         (0x1000 => @END),
@@ -65,6 +66,14 @@ impl Distributor {
     /// Lets a line through.
     pub fn enable(&self, line: u32) {
         self.set_enable[line as usize / 32].set(1 << (line % 32));
+    }
+
+    /// A line, which is not enabled, is raised by edges.
+    pub fn set_edge(&self, line: u32) {
+        if self.has(line) {
+            let config = &self.config[line as usize / 16];
+            config.set(config.get() | 2 << (line % 16 * 2));
+        }
     }
 
     /// Stops a line, if there is one.

@@ -5,6 +5,7 @@ use crate::interrupt::{DOORBELL, GicAt, GicError};
 use crate::mmu::Devices;
 use crate::timer;
 use core::arch::asm;
+use skerry_hal::machine::FIRST_MESSAGE;
 use skerry_hal::{HwId, PAGE_SIZE, PhysAddr};
 use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite};
@@ -14,16 +15,20 @@ register_bitfields! { u32,
     WAKER [ ProcessorSleep OFFSET(1) NUMBITS(1) [], ChildrenAsleep OFFSET(2) NUMBITS(1) [] ],
 }
 register_bitfields! { u64,
-    TYPER [ VLPIS OFFSET(1) NUMBITS(1) [], Last OFFSET(4) NUMBITS(1) [], Affinity OFFSET(32) NUMBITS(32) [] ],
+    TYPER [ PLPIS OFFSET(0) NUMBITS(1) [], Number OFFSET(8) NUMBITS(16) [], VLPIS OFFSET(1) NUMBITS(1) [], Last OFFSET(4) NUMBITS(1) [], Affinity OFFSET(32) NUMBITS(32) [] ],
 }
 
 register_structs! {
     Redistributor {
-        (0x00 => _reserved0),
+        (0x00 => ctlr: ReadWrite<u32>),
+        (0x04 => _reserved0),
         (0x08 => typer: ReadOnly<u64, TYPER::Register>),
         (0x10 => _reserved1),
         (0x14 => waker: ReadWrite<u32, WAKER::Register>),
-        (0x18 => @END),
+        (0x18 => _reserved2),
+        (0x70 => propbaser: ReadWrite<u64>),
+        (0x78 => pendbaser: ReadWrite<u64>),
+        (0x80 => @END),
     }
 }
 
@@ -39,6 +44,14 @@ register_structs! {
 const SGI_PAGE: u64 = 0x1_0000;
 const FRAME: u64 = 0x2_0000;
 const FRAME_V4: u64 = 0x4_0000;
+/// Interrupt numbers have so many bits: the least that has LPIs, 8192 of them.
+const LPI_BITS: u64 = 14;
+/// `GICR_CTLR.EnableLPIs`.
+const ENABLE_LPIS: u32 = 1;
+/// Of `GICR_PROPBASER` and `GICR_PENDBASER`: inner shareable, write-back.
+const SHARED_CACHED: u64 = 0b01 << 10 | 0b111 << 7;
+/// `GICR_PENDBASER.PTZ`.
+const PENDING_ZERO: u64 = 1 << 62;
 /// How often a register is asked whether a write has taken effect. Far more than any implementation needs.
 const PATIENCE: u32 = 1_000_000;
 
@@ -47,6 +60,7 @@ pub struct V3 {
     /// Device lines.
     pub distributor: &'static Distributor,
     routers: &'static Routers,
+    redistributor: &'static Redistributor,
     /// This core as `GICD_IROUTER` and `ICC_SGI1R_EL1` name it.
     own: HwId,
 }
@@ -76,12 +90,13 @@ impl V3 {
         let frame = find_redistributor(at, devices, own)?;
         let redistributor = devices.map(frame, 1)?.cast::<Redistributor>();
         // SAFETY: this core's redistributor, just found; mapped for good.
-        wake(unsafe { redistributor.as_ref() });
+        let redistributor = unsafe { redistributor.as_ref() };
+        wake(redistributor);
         let banked = devices.map(PhysAddr(frame.0 + SGI_PAGE), 1)?.cast::<Distributor>();
         // SAFETY: the SGI page, laid out as the distributor's first page for lines 0 to 31.
         unsafe { banked.as_ref() }.reset_own(&[DOORBELL, timer::INTID]);
         enable_cpu_interface();
-        Ok(Self { distributor, routers, own })
+        Ok(Self { distributor, routers, redistributor, own })
     }
 
     /// The next pending interrupt's number.
@@ -100,12 +115,30 @@ impl V3 {
 
     /// Routes a line here and lets it through; `false` if there is no such line.
     pub fn unmask(&mut self, line: u32) -> bool {
+        if line >= FIRST_MESSAGE {
+            return line < 1 << LPI_BITS && self.redistributor.ctlr.get() & ENABLE_LPIS != 0;
+        }
         if !self.distributor.has(line) {
             return false;
         }
         self.routers.line[line as usize].set(self.own.0);
         self.distributor.enable(line);
         true
+    }
+
+    /// Tells the redistributor where its tables of LPIs are, once (IHI 0069 5.1, 12.11): pending bits at `at`, which are
+    /// zero, the lines' bytes a page further. Both are cached and shared as the cores' own memory is.
+    pub fn tables(&mut self, at: PhysAddr) -> Option<u64> {
+        let registers = self.redistributor;
+        let typer = registers.typer.extract();
+        if !typer.is_set(TYPER::PLPIS) || registers.ctlr.get() & ENABLE_LPIS != 0 {
+            return None;
+        }
+        registers.propbaser.set((at.0 + PAGE_SIZE) | SHARED_CACHED | (LPI_BITS - 1));
+        registers.pendbaser.set(at.0 | SHARED_CACHED | PENDING_ZERO);
+        aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::SY);
+        registers.ctlr.set(registers.ctlr.get() | ENABLE_LPIS);
+        Some(typer.read(TYPER::Number))
     }
 
     /// Affinity levels 3 to 1 choose the cluster, level 0 one of 16 cores in one of 16 ranges.

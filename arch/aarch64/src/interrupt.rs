@@ -5,17 +5,19 @@
 //! | SGI 0 | 0 | every core, in its own banked registers: the doorbell |
 //! | PPI 11 | 27 | every core, in its own banked registers: the virtual timer |
 //! | SPIs | 32 … 1019 | the first core turns all off; whoever unmasks one routes it to itself |
+//! | LPIs | 8192 … 16383 | version 3: who drives the translation service (ITS) in user space, with tables of its own |
 //!
 //! Rule `own-core-only`: a later core writes nothing that the first one owns; registers with one bit or one byte a
 //! line are all that cores share.
 
+use crate::gic_distributor::Distributor;
 use crate::gic_v2::V2;
 use crate::gic_v3::V3;
 use crate::mmu::Devices;
 use crate::space::SpaceError;
 use crate::timer;
 use aarch64_cpu::registers::{ID_AA64PFR0_EL1, Readable};
-use skerry_hal::machine::Interrupt;
+use skerry_hal::machine::{FIRST_MESSAGE, Interrupt};
 use skerry_hal::{HwId, PhysAddr, PhysRange};
 
 /// The doorbell's interrupt number.
@@ -100,6 +102,8 @@ impl Gic {
                     self.mask(line);
                     Some(Interrupt::Line(line))
                 }
+                // Cannot be masked here; one that is not bound goes nowhere.
+                line @ FIRST_MESSAGE.. => Some(Interrupt::Line(line)),
                 1020..=1023 => return None,
                 _ => None,
             };
@@ -123,11 +127,27 @@ impl Gic {
 
     /// Stops a line.
     pub fn mask(&mut self, line: u32) {
-        let distributor = match self {
+        self.distributor().mask(line);
+    }
+
+    /// A line is raised by edges.
+    pub fn set_edge(&mut self, line: u32) {
+        self.distributor().set_edge(line);
+    }
+
+    /// Gives this core's redistributor its tables of LPIs; its number, as the ITS names it.
+    pub fn tables(&mut self, at: PhysAddr) -> Option<u64> {
+        match self {
+            Self::V2(_) => None,
+            Self::V3(gic) => gic.tables(at),
+        }
+    }
+
+    const fn distributor(&self) -> &'static Distributor {
+        match self {
             Self::V2(gic) => gic.distributor,
             Self::V3(gic) => gic.distributor,
-        };
-        distributor.mask(line);
+        }
     }
 
     /// Rings another core's doorbell; what was stored before is seen by who is woken.

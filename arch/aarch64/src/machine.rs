@@ -77,8 +77,16 @@ unsafe impl Machine for Arm {
         self.gic.next()
     }
 
-    fn unmask_irq(&mut self, line: u32) -> bool {
-        self.gic.unmask(line)
+    fn unmask_irq(&mut self, line: u32) -> Option<u64> {
+        self.gic.unmask(line).then_some(0)
+    }
+
+    fn set_edge(&mut self, line: u32) {
+        self.gic.set_edge(line);
+    }
+
+    fn irq_tables(&mut self, at: PhysAddr) -> Option<u64> {
+        self.gic.tables(at)
     }
 
     fn mask_irq(&mut self, line: u32) {

@@ -16,6 +16,15 @@ pub enum StartError {
     Unsupported,
 }
 
+/// The first message line: one that a device raises by writing a word to an address. (ARM's LPIs begin here; those of
+/// a GICv2m are among the lines below.)
+pub const FIRST_MESSAGE: u32 = 8192;
+/// Bytes of the tables for [`Machine::irq_tables`], aligned to [`IRQ_TABLES_ALIGN`]: which lines are pending, and from
+/// the second page on a byte for each of 8192 lines, which the user writes: its priority, and bit 0 for on.
+pub const IRQ_TABLES_BYTES: u64 = 0x3000;
+/// See [`IRQ_TABLES_BYTES`].
+pub const IRQ_TABLES_ALIGN: u64 = 0x1_0000;
+
 /// What [`Machine::next_interrupt`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupt {
@@ -24,7 +33,8 @@ pub enum Interrupt {
     /// Another core rang.
     Doorbell,
     /// A device line, in the machine's own numbering (x86: I/O APIC input as global system interrupt; ARM: GIC
-    /// interrupt number). It stays masked until [`Machine::unmask_irq`].
+    /// interrupt number; both: from [`FIRST_MESSAGE`] on messages). A level-triggered one stays masked until
+    /// [`Machine::unmask_irq`]; another may come again.
     Line(u32),
 }
 
@@ -58,11 +68,17 @@ pub unsafe trait Machine: 'static {
 
     /// Takes the next pending interrupt and acknowledges it; `None` when there is none left.
     fn next_interrupt(&mut self) -> Option<Interrupt>;
-    /// Lets a device line interrupt this core.
-    ///
-    /// # Errors
-    /// `false` if there is no such line.
-    fn unmask_irq(&mut self, line: u32) -> bool;
+    /// Lets a device line interrupt this core; `None` if there is no such line. For a message line of which the CPU
+    /// driver alone knows what the device is to write where: address << 32 | data. For all others 0.
+    fn unmask_irq(&mut self, line: u32) -> Option<u64>;
+    /// The line is raised by edges, before it is first unmasked. Nothing where the machine tells by itself.
+    fn set_edge(&mut self, _line: u32) {}
+    /// Lets the interrupt controller keep its tables of message lines in this zeroed memory, for good (see
+    /// [`IrqTables`](IRQ_TABLES_BYTES)). Answers the controller's name of this core; `None` where it needs none, has no
+    /// message lines, or has its tables already.
+    fn irq_tables(&mut self, _at: PhysAddr) -> Option<u64> {
+        None
+    }
     /// Stops a device line from interrupting.
     fn mask_irq(&mut self, line: u32);
 

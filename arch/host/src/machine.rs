@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "physical addresses become pointers into the arena")]
 
 use crate::{Context, Pages};
-use skerry_hal::machine::Interrupt;
+use skerry_hal::machine::{FIRST_MESSAGE, Interrupt};
 use skerry_hal::{HwId, Isa, Machine, PAGE_SIZE, PhysAddr, StartError};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -72,6 +72,10 @@ pub struct Outside {
     pub pending: VecDeque<Interrupt>,
     /// What the timer is set to.
     pub deadline: Option<u64>,
+    /// Lines that edges raise.
+    pub edges: BTreeSet<u32>,
+    /// Whether message lines have their tables.
+    pub has_tables: bool,
     /// Cores rung, in order.
     pub rung: Vec<HwId>,
     /// Cores started: bus name, entry, argument.
@@ -114,7 +118,9 @@ impl HostMachine {
     }
 }
 
-/// Device lines this machine has.
+/// What a device writes where to raise the one message line.
+pub const MESSAGE: u64 = 0xfee0_0000 << 32 | 64;
+/// Device lines this machine has, besides.
 const LINES: u32 = 256;
 
 // SAFETY: `phys` reaches exactly the arena; there is no user code here that address spaces would have to keep apart.
@@ -152,12 +158,18 @@ unsafe impl Machine for HostMachine {
             None => None,
         })
     }
-    fn unmask_irq(&mut self, line: u32) -> bool {
-        let there = line < LINES;
-        if there {
+    fn unmask_irq(&mut self, line: u32) -> Option<u64> {
+        let there = line < LINES || line == FIRST_MESSAGE;
+        there.then(|| {
             self.with(|o| o.unmasked.insert(line));
-        }
-        there
+            u64::from(line == FIRST_MESSAGE) * MESSAGE
+        })
+    }
+    fn set_edge(&mut self, line: u32) {
+        self.with(|o| o.edges.insert(line));
+    }
+    fn irq_tables(&mut self, _at: PhysAddr) -> Option<u64> {
+        self.with(|o| (!core::mem::replace(&mut o.has_tables, true)).then_some(0))
     }
     fn mask_irq(&mut self, line: u32) {
         self.with(|o| o.unmasked.remove(&line));

@@ -9,12 +9,16 @@ use x86_64::registers::model_specific::Msr;
 
 /// Inputs of the I/O APIC that get vectors: those of the one that a PC has.
 pub const LINES: u32 = 24;
+/// Message lines that get vectors, all those above the spurious one's group of 16.
+pub const MESSAGES: u32 = 32;
+/// Vector of the first message line.
+pub const FIRST_MESSAGE_VECTOR: u8 = 64;
 /// Vector of the local timer.
 pub const TIMER: u8 = FIRST_INTERRUPT + LINES as u8;
 /// Vector of the doorbell.
 pub const DOORBELL: u8 = TIMER + 1;
 /// Vector of what turned out to be no interrupt; its low four bits are ones on every processor.
-const SPURIOUS: u8 = 63;
+pub const SPURIOUS: u8 = 63;
 
 /// Which page at [`DEVICES`] is which.
 pub const LOCAL_PAGE: u64 = 0;
@@ -182,12 +186,10 @@ fn local(register: u32) -> *mut u32 {
 /// The I/O APIC. One core at a time may use it: on an island's first core, the holder of the `Irq` capability.
 ///
 /// A level-triggered line is masked when it strikes. An edge would be lost while its input is masked, so those stay
-/// open, and an edge that comes while the line is *held* (not yet served) is kept here.
+/// open.
 #[derive(Debug)]
 pub struct IoApic {
     inputs: u32,
-    held: u32,
-    missed: u32,
 }
 
 impl IoApic {
@@ -196,7 +198,7 @@ impl IoApic {
     /// # Safety
     /// [`IO_PAGE`] is mapped if `present`.
     pub unsafe fn init(present: bool) -> Self {
-        let mut io = Self { inputs: 0, held: 0, missed: 0 };
+        let mut io = Self { inputs: 0 };
         if present {
             io.inputs = ((io_read(1) >> 16 & 0xff) + 1).min(LINES);
             for line in 0..io.inputs {
@@ -206,42 +208,28 @@ impl IoApic {
         io
     }
 
-    /// Opens a line to `core`. `None` if there is no such line; else whether it struck while it was held.
-    pub fn unmask(&mut self, line: u32, core: HwId) -> Option<bool> {
+    /// Opens a line to `core`. `None` if there is no such line.
+    pub fn unmask(&mut self, line: u32, core: HwId) -> Option<u64> {
         if line >= self.inputs || core.0 > 0xff {
             return None;
         }
-        let bit = 1 << line;
-        self.held &= !bit;
         io_write(0x11 + 2 * line, (core.0 as u32) << 24);
         io_write(0x10 + 2 * line, input(line));
-        let missed = self.missed & bit != 0;
-        self.missed &= !bit;
-        Some(missed)
+        Some(0)
     }
 
     /// Closes a line.
     pub fn mask(&mut self, line: u32) {
         if line < self.inputs {
             io_write(0x10 + 2 * line, MASKED);
-            self.held &= !(1 << line);
-            self.missed &= !(1 << line);
         }
     }
 
-    /// A line has struck. Answers whether to report it: not while it is held.
-    pub fn strike(&mut self, line: u32) -> bool {
-        let bit = 1 << line;
+    /// A line has struck.
+    pub fn strike(&mut self, line: u32) {
         if mode(line) & LEVEL != 0 {
             io_write(0x10 + 2 * line, input(line) | MASKED);
-            return true;
         }
-        if self.held & bit != 0 {
-            self.missed |= bit;
-            return false;
-        }
-        self.held |= bit;
-        true
     }
 }
 
@@ -257,6 +245,13 @@ fn mode(line: u32) -> u32 {
 /// What an open input's register says: vector, fixed delivery, trigger mode.
 fn input(line: u32) -> u32 {
     (u32::from(FIRST_INTERRUPT) + line) | mode(line)
+}
+
+/// What a device writes where to raise message line number `n` on `core` (SDM vol. 3 §10.11): address << 32 | data. A
+/// core whose name has more than 8 bits gets no messages.
+pub fn message(n: u32, core: HwId) -> Option<u64> {
+    let vector = u64::from(FIRST_MESSAGE_VECTOR) + u64::from(n);
+    (n < MESSAGES && core.0 < 0xff).then_some((LOCAL_BASE | core.0 << 12) << 32 | vector)
 }
 
 fn io_register(offset: u64) -> *mut u32 {

@@ -2,7 +2,8 @@
 
 use crate::console::Console;
 use crate::cpu::Features;
-use crate::interrupt::{self, DOORBELL, IO_PAGE, IoApic, LOCAL_BASE, LOCAL_PAGE, LocalApic, Message, TIMER};
+use crate::interrupt::{self, DOORBELL, FIRST_MESSAGE_VECTOR, IO_PAGE, IoApic, LOCAL_BASE, LOCAL_PAGE};
+use crate::interrupt::{LocalApic, Message, SPURIOUS, TIMER};
 use crate::space::{OutOfSlice, Pool, Space, in_slice};
 use crate::timer::{self, Rates, Timer};
 use crate::trampoline::Berths;
@@ -12,7 +13,7 @@ use core::arch::asm;
 use core::ptr::NonNull;
 use skerry_abi::boot::{CoreBoot, RegionKind};
 use skerry_hal::addr::PHYSMAP;
-use skerry_hal::machine::Interrupt;
+use skerry_hal::machine::{FIRST_MESSAGE, Interrupt};
 use skerry_hal::paging::ENTRIES;
 use skerry_hal::print::ENTRY_LOOKS;
 use skerry_hal::{HwId, Isa, Machine, PhysAddr, PhysRange, StartError};
@@ -163,10 +164,16 @@ unsafe impl Machine for X86 {
                 DOORBELL => Some(Interrupt::Doorbell),
                 FIRST_INTERRUPT..TIMER => {
                     let line = u32::from(vector - FIRST_INTERRUPT);
-                    self.io_apic.strike(line).then_some(Interrupt::Line(line))
+                    self.io_apic.strike(line);
+                    Some(Interrupt::Line(line))
                 }
-                // The spurious vector is not acknowledged (SDM vol. 3 §10.9).
-                _ => continue,
+                FIRST_MESSAGE_VECTOR.. => {
+                    Some(Interrupt::Line(FIRST_MESSAGE + u32::from(vector - FIRST_MESSAGE_VECTOR)))
+                }
+                // Not acknowledged (SDM vol. 3 §10.9).
+                SPURIOUS => continue,
+                // A device that was told a wrong word: without its end, it would keep all below it away.
+                _ => None,
             };
             self.apic.end();
             if found.is_some() {
@@ -176,16 +183,10 @@ unsafe impl Machine for X86 {
         None
     }
 
-    fn unmask_irq(&mut self, line: u32) -> bool {
-        match self.io_apic.unmask(line, self.hw_id) {
-            None => false,
-            Some(missed) => {
-                if missed {
-                    // It struck while the driver was at work: once more.
-                    self.apic.send(self.hw_id, Message::Vector(FIRST_INTERRUPT + line as u8));
-                }
-                true
-            }
+    fn unmask_irq(&mut self, line: u32) -> Option<u64> {
+        match line.checked_sub(FIRST_MESSAGE) {
+            Some(n) => interrupt::message(n, self.hw_id),
+            None => self.io_apic.unmask(line, self.hw_id),
         }
     }
 

@@ -17,7 +17,7 @@ pub const USER_DATA: u16 = 0x18 | 3;
 pub const USER_CODE: u16 = 0x20 | 3;
 const TASK: u16 = 0x28;
 /// Gates: 32 exceptions, then the interrupts of `interrupt`.
-pub const GATES: usize = 64;
+pub const GATES: usize = 96;
 /// The interrupt stack table entry for what may strike on any stack: NMI, double fault, machine check.
 const LAST_WORDS: u16 = 1;
 

@@ -34,7 +34,7 @@ struct Block {
     /// The program that runs; null while idle.
     current: Cell<*mut Context>,
     /// Interrupts taken and not yet asked for, by vector.
-    pending: Cell<u64>,
+    pending: [Cell<u64>; 2],
     syscall: Cell<Option<extern "C" fn(u64, u64, u64, u64, u64, u64) -> *mut Context>>,
     fault: Cell<Option<extern "C" fn(u64, u64, u64) -> *mut Context>>,
     interrupt: Cell<Option<extern "C" fn() -> *mut Context>>,
@@ -47,7 +47,7 @@ unsafe impl Sync for Block {}
 
 static BLOCK: Block = Block {
     current: Cell::new(ptr::null_mut()),
-    pending: Cell::new(0),
+    pending: [const { Cell::new(0) }; 2],
     syscall: Cell::new(None),
     fault: Cell::new(None),
     interrupt: Cell::new(None),
@@ -93,11 +93,14 @@ pub fn enter(next: Next<Context>) -> ! {
 
 /// Takes one pending interrupt: its vector.
 pub fn take_pending() -> Option<u8> {
-    let pending = BLOCK.pending.get();
-    (pending != 0).then(|| {
-        BLOCK.pending.set(pending & (pending - 1));
-        pending.trailing_zeros() as u8
-    })
+    for (half, first) in BLOCK.pending.iter().zip([0, 64]) {
+        let pending = half.get();
+        if pending != 0 {
+            half.set(pending & (pending - 1));
+            return Some(first + pending.trailing_zeros() as u8);
+        }
+    }
+    None
 }
 
 /// Stops this core.
@@ -226,7 +229,7 @@ global_asm!(
     // One stub per vector, {stub} bytes each. Vectors without an error code get a 0.
     ".macro skerry_vector n",
     ".balign {stub}",
-    ".if ((0x60227d00 >> \\n) & 1) == 0",
+    ".if \\n > 31 || ((0x60227d00 >> (\\n & 31)) & 1) == 0",
     "push 0",
     ".endif",
     "push \\n",
@@ -243,6 +246,9 @@ global_asm!(
     "skerry_vector \\n",
     ".endr",
     ".irp n,32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,47,48,49,50,51,52,53,54,55,56,57,58,59,60,61,62,63",
+    "skerry_vector \\n",
+    ".endr",
+    ".irp n,64,65,66,67,68,69,70,71,72,73,74,75,76,77,78,79,80,81,82,83,84,85,86,87,88,89,90,91,92,93,94,95",
     "skerry_vector \\n",
     ".endr",
 

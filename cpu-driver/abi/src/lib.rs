@@ -26,4 +26,5 @@ pub mod op;
 pub use cap::{CPtr, CapType, Rights};
 pub use error::Error;
 pub use op::Op;
+pub use skerry_hal::machine::{FIRST_MESSAGE, IRQ_TABLES_ALIGN, IRQ_TABLES_BYTES};
 pub use skerry_hal::{CoreId, Epoch, HwId, Isa, IslandId, PAGE_SIZE, PhysAddr, PhysRange, VirtAddr};

@@ -80,10 +80,14 @@ ops! {
     /// Endpoint: raises its event bits.
     Signal = 40,
 
-    /// IRQ: delivers line w1 to endpoint w2 and unmasks it. w2 = 0 masks and unbinds.
+    /// IRQ: delivers line w1 to endpoint w2 and unmasks it; w3 = 1: edges raise it. w2 = 0 masks and unbinds. Value: what
+    /// a device writes where to raise a message line, address << 32 | data, if the CPU driver alone knows that, else 0.
     BindIrq = 50,
-    /// IRQ: line w1 has been served, unmask it.
+    /// IRQ: line w1 has been served, unmask it. An edge that came meanwhile is delivered now.
     AckIrq = 51,
+    /// IRQ, message lines among its range: the interrupt controller keeps its tables of them in the frame w1, for good
+    /// (see [`Machine::irq_tables`](skerry_hal::Machine::irq_tables)). Value: the controller's name of this core.
+    IrqTables = 52,
 
     /// I/O port: value = what port w1 holds; w2: width in bytes, 1, 2 or 4.
     PortIn = 60,

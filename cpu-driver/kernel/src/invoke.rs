@@ -84,6 +84,7 @@ impl<M: Machine> Kernel<M> {
             (T::Endpoint, Op::Signal) => self.signal(&call),
             (T::Irq, Op::BindIrq) => self.bind_irq(&call),
             (T::Irq, Op::AckIrq) => self.ack_irq(&call),
+            (T::Irq, Op::IrqTables) => self.irq_tables(&call),
             (T::IoPort, Op::PortIn) => self.port_in(&call),
             (T::IoPort, Op::PortOut) => self.port_out(&call),
             (T::Core, Op::StartCore) => self.start_core(&call),

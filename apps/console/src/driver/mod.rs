@@ -1,10 +1,11 @@
 //! The UARTs of this world: a few registers each.
 
+use core::time::Duration;
 use skerry_abi::domain::{Purpose, slot};
 use skerry_skb::{Console, ConsoleKind};
-use skerry_user::cap::{IoPort, KERNEL};
+use skerry_user::cap::{IoPort, KERNEL, SELF};
 use skerry_user::vspace::{DEVICE, Mapping};
-use skerry_user::{Domain, Error};
+use skerry_user::{Domain, Error, clock};
 
 /// 16550 registers (PC16550D data sheet, table II).
 mod uart16550 {
@@ -13,6 +14,9 @@ mod uart16550 {
     pub const LINE_STATUS: u64 = 5;
     pub const RECEIVED: u8 = 1;
     pub const ROOM: u8 = 1 << 5;
+    pub const MODEM_CONTROL: u64 = 4;
+    /// Ready, and `OUT2`, which lets interrupts out on a PC.
+    pub const READY: u8 = 0b1011;
     /// Bytes that the transmitter takes when it is empty.
     pub const FIFO: usize = 16;
 }
@@ -29,8 +33,10 @@ mod pl011 {
     pub const RECEIVE: u32 = 1 << 4 | 1 << 6;
 }
 
-/// How often a full transmitter is asked again before its bytes are dropped.
-const PATIENCE: u32 = 1_000_000;
+/// How often a full transmitter is asked again before others get the core in between.
+const LOOKS: u32 = 64;
+/// How long it may be full before what is to be written is dropped, and how long all of one piece may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A UART.
 pub enum Uart {
@@ -83,11 +89,14 @@ impl Uart {
         }
     }
 
-    /// Asks for an interrupt whenever something is received.
-    pub fn interrupt_on_receive(&self) {
+    /// Asks for an interrupt whenever something is received, or for none.
+    pub fn interrupt_on_receive(&self, on: bool) {
         match self {
-            Self::Ports(..) | Self::Memory(..) => self.set(uart16550::INTERRUPT_ENABLE, uart16550::RECEIVED),
-            Self::Pl011(view, skip) => view.write32(skip + pl011::MASK, pl011::RECEIVE),
+            Self::Ports(..) | Self::Memory(..) => {
+                self.set(uart16550::MODEM_CONTROL, uart16550::READY);
+                self.set(uart16550::INTERRUPT_ENABLE, if on { uart16550::RECEIVED } else { 0 });
+            }
+            Self::Pl011(view, skip) => view.write32(skip + pl011::MASK, if on { pl011::RECEIVE } else { 0 }),
             Self::Early => {}
         }
     }
@@ -111,16 +120,27 @@ impl Uart {
         }
     }
 
-    fn wait(&self, ready: impl Fn() -> bool) -> bool {
-        (0..PATIENCE).any(|_| ready())
+    /// Waits for room until the clock reaches `deadline`, and lets others run meanwhile.
+    fn wait(deadline: u64, ready: impl Fn() -> bool) -> bool {
+        loop {
+            if (0..LOOKS).any(|_| ready()) {
+                return true;
+            }
+            if clock::ticks() >= deadline {
+                return false;
+            }
+            // Refused to nobody for their own dispatcher.
+            let _refused = SELF.give_way();
+        }
     }
 
     /// Writes all of `bytes`, waiting for room. A transmitter that never has any loses them.
     pub fn write(&self, bytes: &[u8]) {
+        let deadline = clock::ticks() + clock::span(PATIENCE);
         match self {
             Self::Ports(..) | Self::Memory(..) => {
                 for chunk in bytes.chunks(uart16550::FIFO) {
-                    if !self.wait(|| self.get(uart16550::LINE_STATUS) & uart16550::ROOM != 0) {
+                    if !Self::wait(deadline, || self.get(uart16550::LINE_STATUS) & uart16550::ROOM != 0) {
                         return;
                     }
                     chunk.iter().for_each(|byte| self.set(uart16550::DATA, *byte));
@@ -129,7 +149,7 @@ impl Uart {
             Self::Pl011(view, skip) => {
                 for byte in bytes {
                     let full = || view.read32(skip + pl011::FLAGS) & pl011::TRANSMIT_FULL != 0;
-                    if !self.wait(|| !full()) {
+                    if !Self::wait(deadline, || !full()) {
                         return;
                     }
                     view.write32(skip + pl011::DATA, u32::from(*byte));

@@ -5,7 +5,7 @@ use super::facts::Facts;
 use super::pci::Window;
 use alloc::vec::Vec;
 use skerry_abi::domain::{Purpose, slot};
-use skerry_abi::{CPtr, Rights};
+use skerry_abi::{CPtr, CapType, Rights};
 use skerry_skb::ConsoleKind;
 use skerry_user::Domain;
 use skerry_user::chan::Peer;
@@ -71,7 +71,7 @@ fn small_caps(domain: &mut Domain, child: &mut Child) -> Result<(), SpawnError> 
     child.give_ram(domain, SMALL)
 }
 
-/// The console driver gets its device, whichever kind it is, and the lines.
+/// The console driver gets its device, whichever kind it is, and its line.
 fn console_caps(
     domain: &mut Domain,
     child: &mut Child,
@@ -85,16 +85,26 @@ fn console_caps(
         return Ok(());
     };
     let (base, len) = (console.base.base.0, console.base.len.max(1));
+    let mut part = |child: &Child, whole, ty, what, first, len| {
+        let cap = domain.mem.part_of(whole, ty, first, len).map_err(|e| SpawnError::Refused(what, e))?;
+        child.grant(cap, whole, Rights::all())
+    };
+    if let Some(line) = console.line {
+        part(child, slot::IRQS, CapType::Irq, "the UART's line", line.into(), 1)?;
+    }
     if console.kind == ConsoleKind::Uart16550Port {
-        child.grant(slot::PORTS, slot::PORTS, Rights::all())?;
+        part(child, slot::PORTS, CapType::IoPort, "the UART's ports", base, UART_PORTS)?;
     } else {
         let first = base & !(skerry_abi::PAGE_SIZE - 1);
         let bytes = (base + len).next_multiple_of(skerry_abi::PAGE_SIZE) - first;
         let cap = domain.device(first, bytes).map_err(|e| SpawnError::Refused("the UART", e))?;
         child.give(Purpose::Device, cap, (first, bytes, 0), Rights::all())?;
     }
-    child.grant(slot::IRQS, slot::IRQS, Rights::all())
+    Ok(())
 }
+
+/// I/O ports of a 16550.
+const UART_PORTS: u64 = 8;
 
 fn give_facts(child: &mut Child, frame: Option<(Object, u64)>) -> Result<(), SpawnError> {
     let Some((frame, used)) = frame else { return Ok(()) };
@@ -130,7 +140,7 @@ fn monitor_caps(
     windows: &[Window],
     frame: Option<(Object, u64)>,
 ) -> Result<(), SpawnError> {
-    for cap in [slot::KERNEL, slot::CORES, slot::IRQS] {
+    for cap in [slot::KERNEL, slot::CORES] {
         child.grant(cap, cap, Rights::all())?;
     }
     give_facts(child, frame)?;

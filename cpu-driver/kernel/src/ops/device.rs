@@ -4,6 +4,7 @@ use crate::dispatcher::DcbRef;
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
 use skerry_abi::{CPtr, CapType, Error, HwId, PhysAddr, Rights};
+use skerry_hal::machine::{FIRST_MESSAGE, IRQ_TABLES_ALIGN, IRQ_TABLES_BYTES};
 use skerry_hal::{Machine, StartError};
 
 /// Lines that one core delivers at most.
@@ -14,6 +15,10 @@ struct Binding {
     line: u32,
     to: DcbRef,
     events: u64,
+    /// Delivered and not yet acknowledged.
+    held: bool,
+    /// Came again meanwhile: an edge, or a message, which no mask holds back.
+    again: bool,
 }
 
 /// Which line goes to which dispatcher, as which events.
@@ -27,8 +32,8 @@ impl Default for IrqTable {
 }
 
 impl IrqTable {
-    fn find(&self, line: u32) -> Option<&Binding> {
-        self.0.iter().find(|b| !b.to.is_none() && b.line == line)
+    fn find(&mut self, line: u32) -> Option<&mut Binding> {
+        self.0.iter_mut().find(|b| !b.to.is_none() && b.line == line)
     }
 
     /// Unbinds every line of a dispatcher that goes.
@@ -41,12 +46,13 @@ impl IrqTable {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// A device line went off. It stays masked until its driver acknowledges. Answers whether that woke anybody.
+    /// A device line went off. It is held until its driver acknowledges. Answers whether that woke anybody.
     pub(crate) fn deliver_irq(&mut self, line: u32) -> bool {
-        match self.irqs.find(line).copied() {
-            Some(binding) => self.raise(binding.to, binding.events, true),
-            None => false,
-        }
+        let Some(binding) = self.irqs.find(line) else { return false };
+        binding.again = binding.held;
+        binding.held = true;
+        let Binding { to, events, again, .. } = *binding;
+        !again && self.raise(to, events, true)
     }
 
     /// Checks that word 1 lies in the capability's range; answers it.
@@ -77,24 +83,44 @@ impl<M: Machine> Kernel<M> {
             return Err(Error::InUse);
         }
         let free = self.irqs.0.iter_mut().find(|b| b.to.is_none()).ok_or(Error::Full)?;
-        *free = Binding { line, to: DcbRef::new(PhysAddr(endpoint.base)), events: endpoint.extra };
-        if self.memory.machine().unmask_irq(line) {
-            return Ok(Outcome::Value(0));
+        let machine = self.memory.machine();
+        if call.w[3] == 1 {
+            machine.set_edge(line);
         }
-        for binding in self.irqs.0.iter_mut().filter(|b| b.line == line) {
-            *binding = Binding::default();
-        }
-        Err(Error::Hardware)
+        let word = machine.unmask_irq(line).ok_or(Error::Hardware)?;
+        let to = DcbRef::new(PhysAddr(endpoint.base));
+        *free = Binding { line, to, events: endpoint.extra, ..Binding::default() };
+        Ok(Outcome::Value(word))
     }
 
     pub(crate) fn ack_irq(&mut self, call: &Call) -> Result<Outcome, Error> {
         call.need(Rights::WRITE)?;
         let line = Self::line(call)?;
-        if self.irqs.find(line).is_none() {
-            return Err(Error::BadState);
+        let binding = self.irqs.find(line).ok_or(Error::BadState)?;
+        binding.held = false;
+        if core::mem::take(&mut binding.again) {
+            self.deliver_irq(line);
+        } else {
+            self.memory.machine().unmask_irq(line);
         }
-        self.memory.machine().unmask_irq(line);
         Ok(Outcome::Value(0))
+    }
+
+    /// The interrupt controller keeps its tables in memory that the caller gives it (rule `user-pays`).
+    pub(crate) fn irq_tables(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::WRITE)?;
+        let (_, frame) = self.lookup_as(call.cptr_lo(1), CapType::Frame, Rights::READ | Rights::WRITE)?;
+        let messages = u64::from(FIRST_MESSAGE);
+        let at = PhysAddr(frame.base);
+        if call.cap.base > messages
+            || call.cap.end() <= messages
+            || frame.owner != self.core
+            || frame.len < IRQ_TABLES_BYTES
+            || !at.is_aligned(IRQ_TABLES_ALIGN)
+        {
+            return Err(Error::BadArgument);
+        }
+        self.memory.machine().irq_tables(at).map(Outcome::Value).ok_or(Error::Hardware)
     }
 
     /// The port and width an invocation names.
