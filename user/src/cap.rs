@@ -78,6 +78,11 @@ pub fn retype(source: CPtr, make: &Make, dest: CPtr) -> Result<(), Error> {
     invoke(source, Op::Retype, [halves(what, make.count), make.offset, make.len, to, 0]).map(drop)
 }
 
+/// Zeroes `len` bytes (at most 32 KiB) from `offset` of RAM that nothing was made of, or of a frame.
+pub fn clear(memory: CPtr, offset: u64, len: u64) -> Result<(), Error> {
+    invoke(memory, Op::Clear, [offset, len, 0, 0, 0]).map(drop)
+}
+
 /// Type and range of a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
@@ -115,9 +120,34 @@ impl CNode {
         invoke(self.0, Op::Copy, [halves(from.0, to.0), mask, 0, 0, 0]).map(drop)
     }
 
-    /// Empties a slot of this root's space.
+    /// Empties a slot of this root's space. The last capability of a dispatcher stops it, of a CNode empties it.
     pub fn delete(self, at: CPtr) -> Result<(), Error> {
-        invoke(self.0, Op::Delete, [u64::from(at.0), 0, 0, 0, 0]).map(drop)
+        let delete = |at: CPtr| invoke(self.0, Op::Delete, [u64::from(at.0), 0, 0, 0, 0]);
+        let mut left = delete(at)?;
+        while left != 0 {
+            left = match delete(at) {
+                // The slot is empty, what its CNode held is not gone yet.
+                Err(Error::EmptySlot) => delete(CPtr::NULL)?,
+                other => other?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Deletes every other copy on this core of the capability at `at` in this root's space, and everything that was
+    /// made from it. It needs `GRANT` and `CONTROL`.
+    pub fn revoke(self, at: CPtr) -> Result<(), Error> {
+        self.take_back(at, 0)
+    }
+
+    /// Deletes everything on this core that was made from the capability at `at`, and leaves its copies. It needs `GRANT`.
+    pub fn revoke_made(self, at: CPtr) -> Result<(), Error> {
+        self.take_back(at, 1)
+    }
+
+    fn take_back(self, at: CPtr, copies_stay: u32) -> Result<(), Error> {
+        while invoke(self.0, Op::Revoke, [halves(at.0, copies_stay), 0, 0, 0, 0])? != 0 {}
+        Ok(())
     }
 
     /// Hangs a CNode (own space) into this root at `index`.

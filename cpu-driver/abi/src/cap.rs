@@ -83,11 +83,11 @@ bitflags! {
         const WRITE = 2;
         /// Map for instruction fetch.
         const EXECUTE = 4;
-        /// Make copies, and retype.
+        /// Make copies, retype, and revoke what was made.
         const GRANT = 8;
         /// `Kernel`: write to the early console.
         const CONSOLE = 16;
-        /// `Kernel`: adopt and disown capabilities, power off. `Core`: start cores.
+        /// All: revoke other copies. `Kernel`: adopt and disown capabilities, power off. `Core`: start cores.
         const CONTROL = 32;
         /// `Core`: ring doorbells. `Endpoint`: signal.
         const SIGNAL = 64;

@@ -37,16 +37,24 @@ ops! {
     /// w1 lo: type | level << 8 | rights mask << 16; w1 hi: count. w2: offset into the source. w3: length of each.
     /// w4 lo: root CPtr; w4 hi: first destination CPtr, the others follow in the same CNode.
     Retype = 2,
+    /// RAM that nothing was made of, or a frame, with `WRITE`: zeroes w2 bytes (at most 32 KiB) from offset w1.
+    Clear = 3,
 
     /// CNode as a root: copies. w1 lo: source CPtr; w1 hi: destination CPtr in the invoked root; w2 lo: rights mask;
     /// w2 hi: source root CPtr.
     Copy = 10,
-    /// CNode as a root: deletes the capability at w1, unmapping it if it is mapped.
+    /// CNode as a root: deletes the capability at w1, unmapping it if it is mapped. The last one of a dispatcher stops it,
+    /// the last one of a CNode empties it. Value 0: done; 1: more is left, call again; once the slot is empty, with
+    /// w1 = 0, which goes on with whatever was left.
     Delete = 11,
     /// CNode as a root: is the slot at w1 free? Value 1 if so.
     IsFree = 12,
     /// CNode as a root: puts the CNode capability at w1 (caller's space) at index w2 of the invoked root.
     Attach = 13,
+    /// CNode as a root: deletes everything that was made from the capability at w1 lo (`GRANT`) and, if w1 hi is 0, every
+    /// other copy of it (`CONTROL` besides), on this core. The capability stays, unless what went held it. Value as for
+    /// `Delete`, called again with the same words.
+    Revoke = 14,
 
     /// VNode: maps. w1 lo: first entry; w1 hi: number of entries. w2: CPtr of a frame, device frame, window frame, or
     /// of a VNode one level down; a slot can be mapped in one place at a time: for two, copy it. w3: [`MapFlags`](skerry_hal::MapFlags) bits. w4: offset into the frame.

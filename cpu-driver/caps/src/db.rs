@@ -212,12 +212,66 @@ impl Db {
         Ok(last.then_some(cap))
     }
 
+    /// Moves the capability in `from` to `to`, and what `to` held, if anything, to `from`.
+    pub fn exchange<S: Store>(&mut self, store: &mut S, from: SlotRef, to: SlotRef) {
+        for at in [from, to] {
+            if !store.slot(at).is_empty() {
+                self.index.remove(store, at);
+            }
+        }
+        let (a, b) = (*store.slot(from), *store.slot(to));
+        for (at, slot) in [(from, b), (to, a)] {
+            *store.slot_mut(at) = slot;
+            if !slot.is_empty() {
+                self.index.insert(store, at);
+            }
+        }
+    }
+
+    /// Checks that this core alone may revoke what is in slot `at`; answers it.
+    ///
+    /// # Errors
+    /// [`Error::EmptySlot`], [`Error::Busy`], [`Error::Remote`] (another core owns it or holds copies).
+    pub fn check_revoke<S: Store>(&self, store: &S, at: SlotRef) -> Result<Cap, Error> {
+        let slot = store.slot(at);
+        let cap = slot.cap().ok_or(Error::EmptySlot)?;
+        if slot.has_flag(FLAG_BUSY) {
+            return Err(Error::Busy);
+        }
+        if cap.owner != self.core || slot.has_flag(FLAG_REMOTE) {
+            return Err(Error::Remote);
+        }
+        Ok(cap)
+    }
+
+    /// The next slot that a revocation of slot `at` must empty: a copy if `copies`, or anything made from its object.
+    /// None: there is nothing left.
+    pub fn next_revoked<S: Store>(&self, store: &S, at: SlotRef, copies: bool) -> SlotRef {
+        let slot = store.slot(at);
+        let class = slot.class();
+        if copies && let Some(other) = self.other_copy(store, at) {
+            return other;
+        }
+        let found = self.index.overlap_after(store, class, class.place(), slot.far());
+        match (store.slot(at).cap(), (!found.is_none()).then(|| store.slot(found).cap()).flatten()) {
+            // Memory of another core may be adopted as frames that nest; none of them was made of another.
+            (Some(of), Some(it)) if it.ty == of.ty && !types::of(of.ty).children.contains(&it.ty) => {
+                SlotRef::NONE
+            }
+            _ => found,
+        }
+    }
+
     /// Whether another slot of this core holds the same object.
     pub fn has_copy<S: Store>(&self, store: &S, at: SlotRef) -> bool {
+        self.other_copy(store, at).is_some()
+    }
+
+    fn other_copy<S: Store>(&self, store: &S, at: SlotRef) -> Option<SlotRef> {
         let class = store.slot(at).class();
         let first = self.index.lower_bound(store, class);
         let other = if first == at { self.index.next(store, at) } else { first };
-        !other.is_none() && store.slot(other).class() == class
+        (!other.is_none() && store.slot(other).class() == class).then_some(other)
     }
 
     /// Whether anything made from this slot's object exists on this core.
@@ -252,9 +306,9 @@ impl Db {
         Ok(())
     }
 
-    /// Checks every invariant; the number of capabilities.
-    #[cfg(test)]
-    pub(crate) fn check<S: Store>(&self, store: &S) -> usize {
+    /// Checks every invariant of the index, and panics if one does not hold; the number of capabilities. For tests.
+    #[doc(hidden)]
+    pub fn check<S: Store>(&self, store: &S) -> usize {
         self.index.check(store)
     }
 }

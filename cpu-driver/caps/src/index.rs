@@ -234,26 +234,27 @@ impl Index {
         child
     }
 
-    /// Checks every invariant; the number of slots in the index.
-    #[cfg(test)]
+    /// Checks every invariant, and panics if one does not hold; the number of slots in the index. For tests.
     pub(crate) fn check<S: Store>(&self, store: &S) -> usize {
-        fn walk<S: Store>(store: &S, at: SlotRef, parent: SlotRef, keys: &mut Vec<Key>) -> (u8, u64) {
+        fn walk<S: Store>(
+            store: &S,
+            at: SlotRef,
+            parent: SlotRef,
+            last: &mut Option<Key>,
+        ) -> (u8, u64, usize) {
             if at.is_none() {
-                return (0, 0);
+                return (0, 0, 0);
             }
             let slot = store.slot(at);
             assert_eq!(slot.parent, parent, "parent link");
-            let (hl, el) = walk(store, slot.left, at, keys);
-            keys.push(key(store, at));
-            let (hr, er) = walk(store, slot.right, at, keys);
+            let (hl, el, nl) = walk(store, slot.left, at, last);
+            assert!(last.replace(key(store, at)) < Some(key(store, at)), "order");
+            let (hr, er, nr) = walk(store, slot.right, at, last);
             assert!(hl.abs_diff(hr) <= 1, "balance");
             assert_eq!(slot.height, hl.max(hr) + 1, "height");
             assert_eq!(slot.max_end, end(store, at).max(el).max(er), "max_end");
-            (slot.height, slot.max_end)
+            (slot.height, slot.max_end, nl + nr + 1)
         }
-        let mut keys = Vec::new();
-        walk(store, self.root, SlotRef::NONE, &mut keys);
-        assert!(keys.is_sorted(), "order");
-        keys.len()
+        walk(store, self.root, SlotRef::NONE, &mut None).2
     }
 }

@@ -127,6 +127,11 @@ impl Slot {
         self.extra = extra;
     }
 
+    /// Takes all rights away.
+    pub fn disarm(&mut self) {
+        self.rights = 0;
+    }
+
     /// Gives the object another owner.
     pub fn set_owner(&mut self, owner: CoreId) {
         self.owner = owner.raw();

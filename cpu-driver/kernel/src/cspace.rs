@@ -16,14 +16,16 @@ impl<M: Machine> Kernel<M> {
     /// The slot that `cptr` names in the space of the root CNode at `root`; it may be empty.
     ///
     /// # Errors
-    /// [`Error::EmptySlot`] if the root has no CNode there, or `cptr` is null.
+    /// [`Error::EmptySlot`] if the root has no CNode there that may be looked into, or `cptr` is null.
     #[inline]
     pub(crate) fn slot_at(&self, root: PhysAddr, cptr: CPtr) -> Result<SlotRef, Error> {
         if cptr.node() >= skerry_abi::cap::CNODE_SLOTS || cptr == CPtr::NULL {
             return Err(Error::EmptySlot);
         }
         match self.memory.slot(slot_in(root, cptr.node())).cap() {
-            Some(Cap { ty: CapType::CNode, base, .. }) => Ok(slot_in(PhysAddr(base), cptr.slot())),
+            Some(Cap { ty: CapType::CNode, base, rights, .. }) if rights.contains(Rights::READ) => {
+                Ok(slot_in(PhysAddr(base), cptr.slot()))
+            }
             _ => Err(Error::EmptySlot),
         }
     }

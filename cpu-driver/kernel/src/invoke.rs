@@ -66,10 +66,12 @@ impl<M: Machine> Kernel<M> {
         match (cap.ty, op) {
             (_, Op::Identify) => self.identify(&call),
             (_, Op::Retype) => self.retype(&call),
+            (T::Ram | T::Frame, Op::Clear) => self.clear(&call),
             (T::CNode, Op::Copy) => self.copy(&call),
             (T::CNode, Op::Delete) => self.delete(&call),
             (T::CNode, Op::IsFree) => self.is_free(&call),
             (T::CNode, Op::Attach) => self.attach(&call),
+            (T::CNode, Op::Revoke) => self.revoke(&call),
             (T::VNode, Op::Map) => self.map(&call),
             (T::VNode, Op::Unmap) => self.unmap(&call),
             (T::VNode, Op::Protect) => self.protect(&call),

@@ -7,7 +7,7 @@ use crate::sched::Schedule;
 use skerry_abi::dispatcher::{State, event, reason};
 use skerry_abi::op::halves;
 use skerry_abi::{CapType, CoreId, PhysAddr, VirtAddr};
-use skerry_caps::{Db, Store};
+use skerry_caps::{Db, SlotRef, Store};
 use skerry_hal::machine::Interrupt;
 use skerry_hal::print::Line;
 use skerry_hal::{Fault, Handler, Machine, Next, Print, UserContext};
@@ -36,6 +36,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) core: CoreId,
     pub(crate) memory: Memory<M>,
     pub(crate) caps: Db,
+    /// CNodes that nobody can reach and that are to be emptied, linked through their own capabilities.
+    pub(crate) doomed: SlotRef,
     pub(crate) schedule: Schedule,
     pub(crate) irqs: IrqTable,
     pub(crate) counters: Counters,
@@ -62,6 +64,7 @@ impl<M: Machine> Kernel<M> {
             core,
             memory: Memory::new(machine),
             caps: Db::new(core),
+            doomed: SlotRef::NONE,
             schedule: Schedule::new(),
             irqs: IrqTable::default(),
             counters: Counters::default(),
@@ -257,7 +260,7 @@ impl<M: Machine> Kernel<M> {
             self.raise(DcbRef::new(PhysAddr(cap.base)), cap.extra, false);
         }
         // Done with it. Kept, it would keep the dispatcher it signals, which may be this one, from ever going.
-        let _ = self.delete_slot(at.slot(KeptSlot::Death));
+        let _ = self.shed(at.slot(KeptSlot::Death));
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::dispatcher::DcbRef;
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
+use skerry_abi::dispatcher::State;
 use skerry_abi::{CPtr, CapType, Error, HwId, PhysAddr, Rights};
 use skerry_hal::machine::{FIRST_MESSAGE, IRQ_TABLES_ALIGN, IRQ_TABLES_BYTES};
 use skerry_hal::{Machine, StartError};
@@ -78,6 +79,10 @@ impl<M: Machine> Kernel<M> {
         let (_, endpoint) = self.lookup_as(call.cptr_lo(2), CapType::Endpoint, Rights::SIGNAL)?;
         if endpoint.owner != self.core {
             return Err(Error::Remote);
+        }
+        // An endpoint may outlive its dispatcher, whose memory becomes something else when the endpoint goes too.
+        if self.memory.dcb(DcbRef::new(PhysAddr(endpoint.base))).state() == State::Dead {
+            return Err(Error::BadState);
         }
         if self.irqs.find(line).is_some() {
             return Err(Error::InUse);

@@ -46,4 +46,21 @@ impl<M: Machine> Kernel<M> {
         }
         Ok(Outcome::Value(0))
     }
+
+    pub(crate) fn clear(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::WRITE)?;
+        let (offset, len) = (call.w[1], call.w[2]);
+        let end = offset.checked_add(len).ok_or(Error::BadArgument)?;
+        if len > MAX_CLEAR || end > call.cap.len {
+            return Err(Error::BadArgument);
+        }
+        if call.cap.owner != self.core {
+            return Err(Error::Remote);
+        }
+        if self.caps.has_descendant(&self.memory, call.at) {
+            return Err(Error::InUse);
+        }
+        self.memory.clear(PhysAddr(call.cap.base + offset), len);
+        Ok(Outcome::Value(0))
+    }
 }

@@ -214,11 +214,14 @@ impl<M: Machine> Kernel<M> {
         any
     }
 
-    /// Takes away the mapping that the capability in slot `at` made, as far as it still stands.
-    pub(crate) fn unmap_slot(&mut self, at: SlotRef, cap: &Cap) {
-        if self.mapping(cap, true) {
-            self.memory.slot_mut(at).set_extra(0);
-            self.flush();
+    /// Takes away the mapping that the capability in slot `at` made, as far as it still stands. Answers how many entries
+    /// it looked at.
+    pub(crate) fn unmap_slot(&mut self, at: SlotRef, cap: &Cap) -> u32 {
+        if !self.mapping(cap, true) {
+            return 0;
         }
+        self.memory.slot_mut(at).set_extra(0);
+        self.flush();
+        Mapping::unpack(cap.extra).map_or(0, |mapping| mapping.count)
     }
 }

@@ -5,4 +5,5 @@ mod domains;
 mod fuzz;
 mod hostile;
 mod memory;
+mod reclaim;
 mod rig;

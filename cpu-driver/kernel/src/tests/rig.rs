@@ -2,6 +2,7 @@
 
 use crate::{BootError, Kernel};
 use skerry_abi::boot::{self, CoreBoot, RegionKind};
+use skerry_abi::domain::slot;
 use skerry_abi::op::{halves, word0};
 use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, IslandId, Op, PhysAddr, PhysRange, Rights};
 use skerry_arch_host::{Arena, Context, HostMachine, Outside};
@@ -125,6 +126,16 @@ impl Rig {
     pub fn pass(&mut self, ns: u64) {
         self.outside.lock().unwrap().now += ns;
         self.next = self.kernel.interrupt();
+    }
+
+    /// Revokes until it is done; the number of calls.
+    pub fn revoke(&mut self, at: CPtr) -> Result<u32, Error> {
+        let mut calls = 1;
+        while self.invoke(slot::ROOT, Op::Revoke, &[u64::from(at.0)])? == 1 {
+            calls += 1;
+            assert!(calls < 100_000, "it comes to an end");
+        }
+        Ok(calls)
     }
 
     /// The CPtr of the listed RAM.
