@@ -108,6 +108,16 @@ pub fn identify(cptr: CPtr) -> Result<Identity, Error> {
     Ok(Identity { ty, rights: Rights::from_bits_truncate((word >> 8) as u8), base, len })
 }
 
+/// Bytes that one invocation clears at most.
+const MAX_CLEAR: u64 = 32 << 10;
+
+impl Ram {
+    /// Fills `len` bytes of RAM that nothing was made of with zeros.
+    pub fn clear(self, len: u64) -> Result<(), Error> {
+        (0..len).step_by(MAX_CLEAR as usize).try_for_each(|at| clear(self.0, at, MAX_CLEAR.min(len - at)))
+    }
+}
+
 impl CNode {
     /// Copies `from` (own space) to `to` in this root's space, with at most `rights`.
     pub fn copy_in(self, from: CPtr, to: CPtr, rights: Rights) -> Result<(), Error> {
@@ -118,6 +128,14 @@ impl CNode {
     pub fn copy(self, from_root: CPtr, from: CPtr, to: CPtr, rights: Rights) -> Result<(), Error> {
         let mask = halves(u32::from(rights.bits()), from_root.0);
         invoke(self.0, Op::Copy, [halves(from.0, to.0), mask, 0, 0, 0]).map(drop)
+    }
+
+    /// Whether a slot of this root's space is empty.
+    ///
+    /// # Errors
+    /// [`Error::EmptySlot`] if there is no such slot.
+    pub fn is_free(self, at: CPtr) -> Result<bool, Error> {
+        invoke(self.0, Op::IsFree, [u64::from(at.0), 0, 0, 0, 0]).map(|free| free != 0)
     }
 
     /// Empties a slot of this root's space. The last capability of a dispatcher stops it, of a CNode empties it.

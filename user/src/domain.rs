@@ -2,6 +2,7 @@
 
 use crate::cap::VNode;
 use crate::mem::{Memory, OWN, Object, Store};
+use crate::spawn::Places;
 use crate::vspace::{DEVICE, Mapping, RW, Space};
 use skerry_abi::domain::{DomainInfo, ListedCap, Purpose, slot};
 use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, PhysAddr, PhysRange};
@@ -15,6 +16,8 @@ pub struct Domain {
     pub mem: Memory,
     /// Its address space.
     pub space: Space,
+    /// Where what its children are made of hangs.
+    pub rooms: Places,
 }
 
 impl Domain {
@@ -30,7 +33,7 @@ impl Domain {
         for cap in info.caps_for(Purpose::Ram) {
             mem.add_ram(cap.cptr, PhysRange::new(PhysAddr(cap.base), cap.len), cap.detail as u32);
         }
-        Self { info, mem, space: Space::new(VNode(slot::VSPACE)) }
+        Self { info, mem, space: Space::new(VNode(slot::VSPACE)), rooms: Places::new() }
     }
 
     /// Its name.

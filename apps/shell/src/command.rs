@@ -1,5 +1,6 @@
 //! What a line asks for.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -61,6 +62,13 @@ pub enum Command {
     Kill(Pid),
     /// The table of processes.
     Processes,
+    /// Does a command over and over, until it fails.
+    Repeat {
+        /// How often.
+        count: u64,
+        /// What; never another `Repeat`.
+        command: Box<Command>,
+    },
     /// Turns everything off.
     Exit,
 }
@@ -92,7 +100,11 @@ const fn help(name: &'static str, usage: &'static str, text: &'static str) -> He
 pub const COMMANDS: &[Help] = &[
     help("cores", "", "lists every core of the system"),
     help("islands", "", "lists every island and its links"),
-    help("mem", "", "lists the memory of this island's cores"),
+    help(
+        "mem",
+        "",
+        "lists the memory of every core that is up: its monitor's (this island's only), and what is for programs",
+    ),
     help(
         "ping",
         "FROM TO [COUNT]",
@@ -118,6 +130,7 @@ pub const COMMANDS: &[Help] = &[
     ),
     help("kill", "ISLAND.LOCAL:NUMBER", "ends a process"),
     help("ps", "", "lists the processes of every core that is up"),
+    help("repeat", "COUNT COMMAND…", "does a command so often, until it fails"),
     help("help", "[COMMAND]", "explains the commands, or one of them"),
     help("exit", "", "turns every island off"),
 ];
@@ -156,6 +169,10 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("kill", [pid]) => Command::Kill(process(pid)?),
         ("run" | "spawn", [on, words @ ..]) if !words.is_empty() => {
             Command::Spawn { core: core(on)?, text: words.join(" "), wait: name == "run" }
+        }
+        ("repeat", [times, words @ ..]) if !words.is_empty() && words[0] != "repeat" => {
+            let count = count(times, u64::MAX)?;
+            Command::Repeat { count, command: Box::new(parse(&words.join(" "))?) }
         }
         ("bench", [name]) => Command::Bench((*name).to_string()),
         ("ping", [from, to, rest @ ..]) if rest.len() < 2 => Command::Ping {
@@ -228,6 +245,8 @@ mod tests {
             parse("spawn 1.1 A=1 hello exit=3"),
             Ok(Command::Spawn { core: id(1, 1), text, wait: false })
         );
+        let kill = Box::new(Command::Kill(Pid { core: id(1, 0), number: 7 }));
+        assert_eq!(parse("repeat 10 kill 1.0:7"), Ok(Command::Repeat { count: 10, command: kill }));
         assert_eq!(parse("kill 1.0:7"), Ok(Command::Kill(Pid { core: id(1, 0), number: 7 })));
         assert_eq!(parse("log warn"), Ok(Command::Log(2)));
         assert_eq!(parse("bench urpc.msg"), Ok(Command::Bench("urpc.msg".into())));
@@ -244,6 +263,9 @@ mod tests {
         assert!(error("ping 0.0 0.1 1 2").contains("usage"));
         assert!(error("log loud").contains("off, error, warn, info, debug, trace"));
         assert!(error("run 0.1").contains("usage") && error("run 1 hello").contains("`1` is no core"));
+        assert!(
+            error("repeat 2 repeat 2 cores").contains("usage") && error("repeat 2 corse").contains("unknown")
+        );
         assert!(error("kill 7").contains("`7` is no process") && error("wait 0.0:x").contains("`ps`"));
         assert!(error("cores all").contains("usage"));
     }
@@ -253,7 +275,8 @@ mod tests {
         for help in COMMANDS {
             assert!(explain(help.name).unwrap().contains(help.text));
             let error = parse(&format!("{} a b c d e", help.name)).unwrap_err();
-            assert!(error.contains("usage") || error.contains("is no core"), "{error}");
+            let named = ["usage", "is no core", "is no count"].iter().any(|text| error.contains(text));
+            assert!(named, "{error}");
         }
         assert_eq!(explain("nothing"), None);
     }

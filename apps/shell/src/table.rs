@@ -3,17 +3,18 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use skerry_hal::{CoreId, Isa};
+use skerry_hal::{CoreId, FaultKind, Isa};
 use skerry_urpc::formats::monitor::CoreState;
-use skerry_urpc::formats::proc::{Process, ProcessState};
+use skerry_urpc::formats::proc::{MemoryState, Process, ProcessState};
 use skerry_urpc::formats::shell::{CoreLine, IslandLine, IslandState, MemoryLine, StreamReport};
 
 /// First line of the table of cores.
 pub const CORES: &str = "core isa island node state channels";
 /// First line of the table of islands.
 pub const ISLANDS: &str = "island isa state epoch cores up links";
-/// First line of the table of memory; sizes are in KiB.
-pub const MEMORY: &str = "core node total_kib free_kib";
+/// First line of the table of memory; sizes are in KiB. `total_kib` and `free_kib` are the monitor's own, the others the
+/// process server's: its RAM, its free slots, and the capabilities that it and its processes were made of.
+pub const MEMORY: &str = "core node total_kib free_kib programs_kib programs_free_kib slots caps running";
 /// First line of the table of processes.
 pub const PROCESSES: &str = "process core name state ram_kib";
 
@@ -35,9 +36,20 @@ pub fn island(line: &IslandLine) -> String {
     format!("{} {} {state} {} {} {} {links}", line.island, isa(line.isa), line.epoch, line.cores, line.up)
 }
 
-/// A core's memory.
-pub fn memory(line: &MemoryLine) -> String {
-    format!("{} {} {} {}", line.core, line.node, line.total >> 10, line.free >> 10)
+/// A core's memory: what its monitor has, if it is of this island, and what its process server has, if it answered.
+pub fn memory(core: &CoreLine, monitor: Option<&MemoryLine>, server: Option<&MemoryState>) -> String {
+    let mut text = format!("{} {}", core.core, core.node);
+    match monitor {
+        Some(line) => text += &format!(" {} {}", line.total >> 10, line.free >> 10),
+        None => text += " - -",
+    }
+    match server {
+        Some(MemoryState { total, free, slots, caps, running, .. }) => {
+            text += &format!(" {} {} {slots} {caps} {running}", total >> 10, free >> 10);
+        }
+        None => text += " - - - - -",
+    }
+    text
 }
 
 /// A process.
@@ -56,7 +68,9 @@ pub fn process(core: CoreId, line: &Process) -> String {
 pub fn state(state: u8, code: u8) -> String {
     match ProcessState::from_raw(state) {
         Some(ProcessState::Exited) => format!("exited {code}"),
-        Some(ProcessState::Faulted) => format!("fault {code}"),
+        Some(ProcessState::Faulted) => {
+            format!("fault {}", FaultKind::from_raw(code.into()).map_or("unknown", FaultKind::name))
+        }
         Some(other) => String::from(other.name()),
         None => String::from("unknown"),
     }
@@ -122,8 +136,12 @@ mod tests {
         };
         assert_eq!(island(&line), "1 x86_64 lost 2 4 3 0,2");
         assert_eq!(ISLANDS.split(' ').count(), 7);
-        let line = MemoryLine { core: id, node: 1, total: 2048, free: 1024, ..MemoryLine::default() };
-        assert_eq!(memory(&line), "1.3 1 2 1");
+        let line = CoreLine { core: id, node: 1, ..CoreLine::default() };
+        let own = MemoryLine { core: id, node: 1, total: 2048, free: 1024, ..MemoryLine::default() };
+        let server =
+            MemoryState { total: 8192, free: 4096, slots: 5, caps: 6, running: 1, ..MemoryState::default() };
+        assert_eq!(memory(&line, Some(&own), Some(&server)), "1.3 1 2 1 8 4 5 6 1");
+        assert_eq!(memory(&line, None, None).split(' ').count(), MEMORY.split(' ').count());
     }
 
     #[test]

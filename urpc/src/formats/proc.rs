@@ -93,6 +93,9 @@ interface! {
         /// The client does not listen any more.
         fn leave(Leave) = 0x0605 {
         }
+        /// Asks for a [`MemoryState`].
+        fn memory_query(MemoryQuery) = 0x0606 {
+        }
     }
     /// What they take from it: answers, each under the number of its request.
     trait Client as ToClient {
@@ -122,6 +125,19 @@ interface! {
             code: u8,
             /// Its name, padded with zeros.
             name: [u8; 22],
+        }
+        /// What the process server has to give.
+        fn memory_state(MemoryState) = 0x0613 {
+            /// Bytes of RAM it was given.
+            total: u64,
+            /// Bytes that no process has.
+            free: u64,
+            /// Free slots in its capability space.
+            slots: u32,
+            /// Capabilities in that space, and in what its processes were made of.
+            caps: u32,
+            /// Processes that run.
+            running: u32,
         }
         /// The last answer.
         fn done(Done) = 0x061f {

@@ -86,7 +86,8 @@ fn console_caps(
     };
     let (base, len) = (console.base.base.0, console.base.len.max(1));
     let mut part = |child: &Child, whole, ty, what, first, len| {
-        let cap = domain.mem.part_of(whole, ty, first, len).map_err(|e| SpawnError::Refused(what, e))?;
+        let cap =
+            domain.mem.part_of(whole, ty, first, len).map_err(|e| SpawnError::Refused(what, e.into()))?;
         child.grant(cap, whole, Rights::all())
     };
     if let Some(line) = console.line {

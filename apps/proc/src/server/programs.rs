@@ -12,11 +12,11 @@ use skerry_user::ISA;
 use skerry_user::abi::domain::slot;
 use skerry_user::abi::{Error, Rights};
 use skerry_user::chan::{Chan, Peer};
-use skerry_user::logging::info;
+use skerry_user::logging::{error, info};
 use skerry_user::program::ROOM_EVENT;
-use skerry_user::spawn::{Child, Running, SpawnError};
+use skerry_user::spawn::{self, Child, Running, SpawnError};
 
-/// RAM that a program gets to spend unless its environment says otherwise (`RAM=`).
+/// RAM that a program gets to spend, besides what it is made of, unless its environment says otherwise (`RAM=`).
 const RAM: u64 = 512 << 10;
 /// The most that it may ask for.
 const MAX_RAM: u64 = 256 << 20;
@@ -63,22 +63,35 @@ impl Server {
         let made = self
             .make(command, file, ram)
             .map_err(|error| (refusal_of(&error), format!("{name}: {error}")))?;
-        let pid = self.table.add(name, ram, waiter).map_err(|refusal| (refusal, String::new()))?;
+        let pid =
+            self.table.add(name, made.running.bytes(), waiter).map_err(|refusal| (refusal, String::new()))?;
         self.programs.insert(pid, made);
         Ok(pid)
     }
 
-    fn make(&mut self, command: &Command<'_>, file: &[u8], ram: u64) -> Result<Program, SpawnError> {
-        let domain = &mut self.domain;
-        let mut child = Child::load(domain, command.name, file, &command.args)?;
-        let gap = if command.env.is_empty() { "" } else { " " };
-        child.set_env(&format!("CORE={} ISA={}{gap}{}", domain.info.core, ISA.name(), command.env))?;
-        child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
-        child.give_ram(domain, ram)?;
-        child.on_death(self.bell);
-        let chan = child.connect_parent(domain, Peer::Proc, self.bell, ROOM_EVENT)?;
-        let running = child.start(domain)?;
-        Ok(Program { chan, running, name: command.name.into(), end: None, line: String::new() })
+    fn make(&mut self, command: &Command<'_>, file: &[u8], grant: u64) -> Result<Program, SpawnError> {
+        let (domain, bell) = (&mut self.domain, self.bell);
+        let Command { env, name, args } = command;
+        let mut child = Child::load_with(domain, &spawn::Program { name, file, args }, grant)?;
+        let mut give = || {
+            let gap = if env.is_empty() { "" } else { " " };
+            child.set_env(&format!("CORE={} ISA={}{gap}{env}", domain.info.core, ISA.name()))?;
+            child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
+            child.on_death(bell);
+            let chan = child.connect_parent(domain, Peer::Proc, bell, ROOM_EVENT)?;
+            child.give_rest()?;
+            Ok(chan)
+        };
+        match give() {
+            Ok(chan) => {
+                let running = child.start(domain)?;
+                Ok(Program { chan, running, name: (*name).into(), end: None, line: String::new() })
+            }
+            Err(error) => {
+                child.abandon(domain);
+                Err(error)
+            }
+        }
     }
 
     /// Ends a program.
@@ -167,7 +180,14 @@ impl Server {
 
     fn ended(&mut self, pid: u32) {
         let Some(program) = self.programs.remove(&pid) else { return };
-        let end = program.end.unwrap_or(End { state: ProcessState::Vanished, code: 0 });
+        // Its channel goes with this, before the memory that it lies in.
+        let Program { running, name, end, .. } = program;
+        let fault = running.dispatcher.fault().ok().flatten();
+        let fault = fault.map(|kind| End { state: ProcessState::Faulted, code: kind as u8 });
+        let end = end.or(fault).unwrap_or(End { state: ProcessState::Vanished, code: 0 });
+        if let Err(error) = running.reclaim(&mut self.domain) {
+            error!("{name}:{pid}: what it was made of does not come back: {error}");
+        }
         if let Some(asker) = self.table.end(pid, end) {
             self.tell_end(asker, pid, end);
         }

@@ -10,6 +10,9 @@ use skerry_bundle::Kind;
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::proc::*;
+use skerry_user::abi::CPtr;
+use skerry_user::abi::cap::CNODE_SLOTS;
+use skerry_user::cap::ROOT;
 
 impl Server {
     /// A request, as the monitor passed it on.
@@ -31,6 +34,10 @@ impl Server {
             }
         } else if message.body::<List>().is_some() {
             self.list(asker);
+        } else if message.body::<MemoryQuery>().is_some() {
+            let state = self.memory();
+            self.say(asker, &state);
+            self.say(asker, &Done::default());
         } else if let Some(credit) = message.body::<Credit>() {
             self.table.credit(asker, credit.pieces);
         } else if message.body::<Leave>().is_some() {
@@ -99,6 +106,23 @@ impl Server {
             .collect();
         lines.iter().for_each(|line| self.say(asker, line));
         self.say(asker, &Done::default());
+    }
+
+    /// What there is to give, and how many capabilities the CPU driver keeps for it: counted, not remembered.
+    fn memory(&self) -> MemoryState {
+        let mem = &self.domain.mem;
+        // A CNode that is not there is known by its first slot; the very first of all names nothing.
+        let slot = |node, slot| ROOT.is_free(CPtr::new(node, slot)).ok();
+        let slots = |node| (u32::from(node == 0)..CNODE_SLOTS).map_while(move |n| slot(node, n));
+        let caps = (0..CNODE_SLOTS).flat_map(slots).filter(|free| !free).count();
+        MemoryState {
+            total: mem.total_ram(),
+            free: mem.free_ram(),
+            slots: mem.free_slots(),
+            caps: caps as u32,
+            running: self.programs.len() as u32,
+            ..MemoryState::default()
+        }
     }
 
     /// Says a line of text to an asker.

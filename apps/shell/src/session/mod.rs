@@ -66,6 +66,7 @@ impl Session {
     /// Does what a line asks.
     pub async fn run(&self, line: &str, machine: bool) -> Result<(), Gone> {
         let status = match parse(line) {
+            Ok(Command::Repeat { count, command }) => self.repeat(count, &command, machine).await?,
             Ok(command) => self.command(command, machine).await?,
             Err(error) => {
                 self.line(&error, machine).await?;
@@ -80,9 +81,21 @@ impl Session {
         Ok(())
     }
 
+    async fn repeat(&self, count: u64, command: &Command, machine: bool) -> Result<u8, Gone> {
+        for n in 1..=count {
+            let status = self.command(command.clone(), machine).await?;
+            if status != 0 {
+                self.line(&alloc::format!("repeat: number {n} of {count} failed"), machine).await?;
+                return Ok(status);
+            }
+        }
+        Ok(0)
+    }
+
     async fn command(&self, command: Command, machine: bool) -> Result<u8, Gone> {
         match command {
-            Command::Empty => Ok(0),
+            // `repeat` does not nest.
+            Command::Empty | Command::Repeat { .. } => Ok(0),
             Command::Help(about) => self.help(about, machine).await,
             Command::Cores => {
                 self.line(table::CORES, machine).await?;
@@ -94,11 +107,7 @@ impl Session {
                 let spell = |message: &Message| message.body::<IslandLine>().map(|line| table::island(&line));
                 self.ask("islands", &IslandsQuery::default(), machine, spell).await
             }
-            Command::Memory => {
-                self.line(table::MEMORY, machine).await?;
-                let spell = |message: &Message| message.body::<MemoryLine>().map(|line| table::memory(&line));
-                self.ask("mem", &MemoryQuery::default(), machine, spell).await
-            }
+            Command::Memory => self.memory(machine).await,
             Command::Ping { from, to, count } => {
                 let query = PingQuery { from, to, count, ..PingQuery::default() };
                 let spell = move |message: &Message| ping_line(from, to, message);

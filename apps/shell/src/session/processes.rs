@@ -9,7 +9,7 @@ use skerry_hal::CoreId;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::monitor::CoreState;
 use skerry_urpc::formats::proc::*;
-use skerry_urpc::formats::shell::{self, CoreLine, CoresQuery};
+use skerry_urpc::formats::shell::{self, CoreLine, CoresQuery, MemoryLine};
 use skerry_urpc::wire::{Body, Header, encode};
 
 impl Session {
@@ -98,7 +98,7 @@ impl Session {
     /// Lists the processes of every core that is up.
     pub(super) async fn processes(&self, machine: bool) -> Result<u8, Gone> {
         self.line(table::PROCESSES, machine).await?;
-        for core in self.cores_up().await? {
+        for CoreLine { core, .. } in self.cores_up().await? {
             let request = self.number();
             self.tell(core, request, &List::default()).await?;
             loop {
@@ -120,23 +120,51 @@ impl Session {
         Ok(0)
     }
 
-    async fn cores_up(&self) -> Result<Vec<CoreId>, Gone> {
+    /// Lists what memory each core that is up has.
+    pub(super) async fn memory(&self, machine: bool) -> Result<u8, Gone> {
+        self.line(table::MEMORY, machine).await?;
+        let own: Vec<MemoryLine> = self.collect(&shell::MemoryQuery::default()).await?;
+        for core in self.cores_up().await? {
+            let request = self.number();
+            self.tell(core.core, request, &MemoryQuery::default()).await?;
+            let mut state = None;
+            loop {
+                let message = self.monitor.recv().await.map_err(|_| Gone)?;
+                if message.header().request != request {
+                    continue;
+                }
+                state = state.or(message.body::<MemoryState>());
+                if message.body::<Done>().is_some() {
+                    break;
+                }
+            }
+            let monitor = own.iter().find(|line| line.core == core.core);
+            self.line(&table::memory(&core, monitor, state.as_ref()), machine).await?;
+        }
+        Ok(0)
+    }
+
+    async fn cores_up(&self) -> Result<Vec<CoreLine>, Gone> {
+        let mut cores: Vec<CoreLine> = self.collect(&CoresQuery::default()).await?;
+        cores.retain(|line| line.state == CoreState::Up as u8);
+        Ok(cores)
+    }
+
+    /// All answers of one kind that the monitor gives to a question.
+    async fn collect<B: Body>(&self, query: &impl Body) -> Result<Vec<B>, Gone> {
         let request = self.number();
         let header = Header { request, ..Header::default() };
-        self.monitor.send(&encode(&header, &CoresQuery::default())).await.map_err(|_| Gone)?;
-        let mut cores = Vec::new();
+        self.monitor.send(&encode(&header, query)).await.map_err(|_| Gone)?;
+        let mut answers = Vec::new();
         loop {
             let message = self.monitor.recv().await.map_err(|_| Gone)?;
             if message.header().request != request {
                 continue;
             }
-            if let Some(line) = message.body::<CoreLine>() {
-                if line.state == CoreState::Up as u8 {
-                    cores.push(line.core);
-                }
-            } else if message.body::<shell::Done>().is_some() {
-                return Ok(cores);
+            if message.body::<shell::Done>().is_some() {
+                return Ok(answers);
             }
+            answers.extend(message.body::<B>());
         }
     }
 

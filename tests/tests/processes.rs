@@ -1,0 +1,151 @@
+//! Programs: started on any core of either ISA, waited for, ended, and everything they had taken back.
+
+use skerry_images::fleet::Fleet;
+use skerry_images::runner::{Reply, System};
+use skerry_tests::tables::{ask, check_exit, check_up};
+use skerry_tests::{HANG, boot};
+use std::time::Duration;
+
+/// Rounds of spawn and exit; with `cargo xtask test full` as many as the issue asks for.
+const ROUNDS: (u32, u32) = (300, 10_000);
+/// After this long the rounds hang.
+const ROUNDS_HANG: Duration = Duration::from_secs(1800);
+
+fn up(x86: u32, arm: u32) -> Option<System> {
+    let fleet = Fleet::pair(x86, arm).expect("a good fleet");
+    let system = boot(&fleet)?;
+    check_up(&system, &fleet);
+    Some(system)
+}
+
+fn try_it(system: &System, command: &str) -> Reply {
+    system.exec(0, command, HANG).unwrap_or_else(|cause| panic!("{cause}"))
+}
+
+/// A command that must fail, and its only line.
+fn fails(system: &System, command: &str, status: i32) -> String {
+    let Reply { lines, status: found } = try_it(system, command);
+    assert_eq!(found, status, "`{command}`: {lines:#?}");
+    lines.join("\n")
+}
+
+#[test]
+fn programs_run_on_any_core_of_either_isa() {
+    let Some(system) = up(2, 2) else { return };
+    for (core, isa) in [("0.0", "x86_64"), ("0.1", "x86_64"), ("1.0", "aarch64"), ("1.1", "aarch64")] {
+        let lines = ask(&system, &format!("run {core} A=1 B=x hello one exit=0 two"));
+        let expected = [
+            format!("hello from core {core} ({isa})"),
+            "arguments: one exit=0 two".to_string(),
+            format!("environment: CORE={core} ISA={isa} A=1 B=x"),
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(fails(&system, &format!("run {core} hello quiet exit=7"), 7), "");
+        let fault = fails(&system, &format!("run {core} hello quiet fault"), 1);
+        assert!(
+            fault.starts_with(&format!("run: process {core}:")) && fault.ends_with("fault Read"),
+            "{fault}"
+        );
+        fails(&system, &format!("run {core} hello quiet panic"), 101);
+        // More than fits into any queue on the way; the order is that of the program.
+        let lines = ask(&system, &format!("run {core} hello quiet lines=400"));
+        assert!(lines.iter().enumerate().all(|(n, line)| *line == format!("line {n}")), "{lines:#?}");
+        assert_eq!(lines.len(), 400);
+    }
+    lives(&system);
+    refused(&system);
+    check_exit(&system);
+}
+
+/// A process from its start to its end, as `ps`, `kill` and `wait` see it.
+fn lives(system: &System) {
+    let header = "process core name state ram_kib";
+    for core in ["0.1", "1.1"] {
+        let pid = ask(system, &format!("spawn {core} hello quiet spin")).join("");
+        assert!(pid.starts_with(&format!("{core}:")), "{pid}");
+        let row = |state: &str| {
+            let lines = ask(system, "ps");
+            assert_eq!(lines[0], header);
+            let row = lines.iter().find(|line| line.starts_with(&format!("{pid} "))).cloned();
+            let row = row.unwrap_or_else(|| panic!("no {pid} in {lines:#?}"));
+            assert!(row.starts_with(&format!("{pid} {core} hello {state} ")), "{row}");
+        };
+        row("running");
+        assert_eq!(ask(system, &format!("kill {pid}")), [""; 0]);
+        // It is dead now or very soon, and stays in the table until somebody has waited for it.
+        assert_eq!(fails(system, &format!("wait {pid}"), 1), format!("wait: process {pid}: killed"));
+        assert!(fails(system, &format!("wait {pid}"), 1).contains("no such program or process"));
+        let pid = ask(system, &format!("spawn {core} hello quiet exit=3")).join("");
+        fails(system, &format!("wait {pid}"), 3);
+    }
+}
+
+/// What cannot be done, and that it says why.
+fn refused(system: &System) {
+    for core in ["0.1", "1.0"] {
+        let unknown = fails(system, &format!("run {core} nothing"), 1);
+        assert!(unknown.contains("no program `nothing`") && unknown.contains(" hello"), "{unknown}");
+        let large = fails(system, &format!("run {core} RAM=256M hello"), 1);
+        assert!(large.contains("not enough memory"), "{large}");
+        assert!(fails(system, &format!("run {core} RAM=lots hello"), 1).contains("RAM=lots"));
+        assert!(fails(system, &format!("kill {core}:4711"), 1).contains("no such program or process"));
+    }
+    assert!(fails(system, "run 0.9 hello", 1).contains("no such core"));
+    assert!(fails(system, "run 9.0 hello", 1).contains("no such core"));
+    let before = stock(system, "0.1");
+    let mut pids = Vec::new();
+    let full = loop {
+        let Reply { lines, status } = try_it(system, "spawn 0.1 RAM=4096 hello quiet spin");
+        if status != 0 {
+            break lines.join("\n");
+        }
+        pids.push(lines.join(""));
+        assert!(pids.len() < 1000, "the table of processes is bounded");
+    };
+    assert!(full.contains("too many") || full.contains("not enough memory"), "{full}");
+    for pid in pids {
+        ask(system, &format!("kill {pid}"));
+        fails(system, &format!("wait {pid}"), 1);
+    }
+    assert_eq!(stock(system, "0.1"), before, "what they had is there again");
+}
+
+/// What the process server of a core has to give, and what the CPU driver keeps for it: the last columns of `mem`.
+fn stock(system: &System, core: &str) -> Vec<String> {
+    let lines = ask(system, "mem");
+    let line = lines.iter().find(|line| line.starts_with(&format!("{core} ")));
+    let line = line.unwrap_or_else(|| panic!("no core {core} in {lines:#?}"));
+    line.split(' ').skip(4).map(String::from).collect()
+}
+
+fn rounds(x86: u32, arm: u32) {
+    let Some(system) = up(x86, arm) else { return };
+    let count = if std::env::var_os("SKERRY_TEST_FULL").is_some() { ROUNDS.1 } else { ROUNDS.0 };
+    let repeat = |count: u32, command: &str| {
+        let command = format!("repeat {count} {command}");
+        let reply = system.exec(0, &command, ROUNDS_HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        assert_eq!(reply.status, 0, "`{command}`: {:?}", reply.lines);
+    };
+    // The first ones lengthen lists that are kept.
+    repeat(3, "run 0.0 hello quiet");
+    let before = stock(&system, "0.0");
+    repeat(count, "run 0.0 hello quiet");
+    assert_eq!(stock(&system, "0.0"), before, "after {count} rounds");
+    for bad in ["fault", "panic", "exit=1"] {
+        for _ in 0..10 {
+            assert_ne!(try_it(&system, &format!("run 0.0 hello quiet {bad}")).status, 0, "{bad}");
+        }
+    }
+    assert_eq!(stock(&system, "0.0"), before, "after those that did not end well");
+    check_exit(&system);
+}
+
+#[test]
+fn x86_takes_back_what_programs_had() {
+    rounds(1, 0);
+}
+
+#[test]
+fn arm_takes_back_what_programs_had() {
+    rounds(0, 1);
+}
