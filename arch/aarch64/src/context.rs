@@ -57,6 +57,11 @@ impl UserContext for Context {
         self.x[1] = value;
     }
 
+    fn set_words(&mut self, words: [u64; 5]) {
+        self.x[2..7].copy_from_slice(&words);
+        self.full = 1;
+    }
+
     fn pc(&self) -> VirtAddr {
         VirtAddr(self.pc)
     }

@@ -22,6 +22,9 @@ pub trait UserContext: Clone + FromZeros + 'static {
     /// Sets what a finished invocation returns: an error code (0 is success) and a value.
     fn set_result(&mut self, code: u64, value: u64);
 
+    /// Sets the five further words that a finished call or wait returns.
+    fn set_words(&mut self, words: [u64; 5]);
+
     /// Where the program stands.
     fn pc(&self) -> VirtAddr;
 

@@ -12,6 +12,8 @@ pub struct Context {
     sp: u64,
     /// The first argument registers, or code and value of the last invocation.
     pub words: [u64; 2],
+    /// The further words of a call.
+    pub more: [u64; 5],
     /// Stands for the floating-point registers.
     pub float: [u64; 2],
 }
@@ -20,11 +22,15 @@ impl UserContext for Context {
     const SIZE: usize = size_of::<Self>();
 
     fn start(&mut self, entry: VirtAddr, sp: VirtAddr, args: [u64; 2]) {
-        *self = Self { pc: entry.0, sp: sp.0, words: args, float: [0; 2] };
+        *self = Self { pc: entry.0, sp: sp.0, words: args, more: [0; 5], float: [0; 2] };
     }
 
     fn set_result(&mut self, code: u64, value: u64) {
         self.words = [code, value];
+    }
+
+    fn set_words(&mut self, words: [u64; 5]) {
+        self.more = words;
     }
 
     fn pc(&self) -> VirtAddr {

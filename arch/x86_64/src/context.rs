@@ -97,6 +97,11 @@ impl UserContext for Context {
         self.rdx = value;
     }
 
+    fn set_words(&mut self, words: [u64; 5]) {
+        [self.rdi, self.rsi, self.r10, self.r8, self.r9] = words;
+        self.full = 1;
+    }
+
     fn pc(&self) -> VirtAddr {
         VirtAddr(self.rip)
     }

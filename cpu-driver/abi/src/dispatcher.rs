@@ -15,6 +15,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub mod event {
     /// Another core rang: look at your channels.
     pub const DOORBELL: u64 = 1;
+    /// A ring that answered `Full` has room: send again.
+    pub const ROOM: u64 = 2;
+    /// Always there. With it in the mask a wait is a look.
+    pub const NOW: u64 = 4;
     /// First bit that endpoints may use; the lower ones are the CPU driver's.
     pub const FIRST_USER: u32 = 8;
     /// All bits that endpoints may use.

@@ -57,6 +57,10 @@ errors! {
     NoSuchOp = 16, "no such operation";
     /// A capability that something still depends on.
     InUse = 17, "something still depends on this capability";
+    /// A capability came with a message, and the receiver has not named a free slot for it.
+    NoReceiveSlot = 18, "the receiver has no free slot for a capability";
+    /// The dispatcher at the other end has stopped.
+    PeerDied = 19, "the peer has stopped";
     /// A code from a newer or broken peer.
     Unknown = 255, "unknown error code";
 }

@@ -11,6 +11,7 @@
 //! | [`boot`] | [`boot::CoreBoot`], what boot glue or a monitor hands to a new core's CPU driver |
 //! | [`domain`] | [`domain::DomainInfo`], what a spawner hands to a new domain, and its well-known slots |
 //! | [`dispatcher`] | [`dispatcher::DispatcherPage`], the memory a dispatcher shares with its CPU driver |
+//! | [`lrpc`] | rings of messages between dispatchers of one core |
 //!
 //! Neighbours: `cpu-driver/kernel` implements it, `user/` wraps it. Below it only `arch/hal`, whose names it re-exports.
 #![cfg_attr(not(test), no_std)]
@@ -21,6 +22,7 @@ pub mod cap;
 pub mod dispatcher;
 pub mod domain;
 pub mod error;
+pub mod lrpc;
 pub mod op;
 
 pub use cap::{CPtr, CapType, Rights};

@@ -7,6 +7,8 @@
 //! | x86-64 (`syscall`) | rdi, rsi, rdx, r10, r8, r9 | rax, rdx |
 //! | AArch64 (`svc #0`) | x0 … x5 | x0, x1 |
 //!
+//! `Call` and `ReplyWait` answer five further words: in rdi, rsi, r10, r8, r9, or x2 … x6.
+//!
 //! "w1" below is word 1, "lo/hi" its halves. Where an operation takes a *root*, 0 means the caller's own root CNode.
 
 use crate::CPtr;
@@ -41,7 +43,7 @@ ops! {
     Clear = 3,
 
     /// CNode as a root: copies. w1 lo: source CPtr; w1 hi: destination CPtr in the invoked root; w2 lo: rights mask;
-    /// w2 hi: source root CPtr.
+    /// w2 hi: source root CPtr. w3: 0, or the badge of the copy: of an endpoint with a ring that has none.
     Copy = 10,
     /// CNode as a root: deletes the capability at w1, unmapping it if it is mapped. The last one of a dispatcher stops it,
     /// the last one of a CNode empties it. Value 0: done; 1: more is left, call again; once the slot is empty, with
@@ -78,15 +80,34 @@ ops! {
     Yield = 33,
     /// Dispatcher, the caller's own: takes up the thread saved in the dispatcher page, and enables upcalls.
     Resume = 34,
-    /// Dispatcher: makes an endpoint. w1: event bits it raises; w2 lo: root; w2 hi: destination CPtr.
+    /// Dispatcher: makes an endpoint. w1: event bits it raises; w2 lo: root; w2 hi: destination CPtr. w3: 0, or where in the
+    /// frame of its dispatcher page a [ring](crate::lrpc) lies (a multiple of 64) that it fills; w4: the ring's slots, a
+    /// power of two; w5: badge. Value: the ring's number, for `Room`.
     MakeEndpoint = 35,
     /// Dispatcher: stops it for good.
     Stop = 36,
     /// Dispatcher: value = state | fault kind it died of << 8 (see [`dispatcher::State`](crate::dispatcher::State)).
     State = 37,
 
+    /// Dispatcher, the caller's own: answers the current caller, if any, with w1 to w4 and a copy of the capability at w5 lo
+    /// (0: none); then waits for the next call or for the events in w5 hi. Value: badge, or events; further words: what
+    /// the call says, and where its capability landed | [`lrpc::wake`](crate::lrpc::wake) << 32.
+    ReplyWait = 38,
+    /// Dispatcher, with `CONTROL`: w1: priority, 0 to 7, higher goes first. w2: ticks it may run in each period of w3 ticks
+    /// before everybody else goes before it; 0: no limit.
+    Schedule = 39,
+
     /// Endpoint: raises its event bits.
     Signal = 40,
+    /// Endpoint with a ring: puts a message there, w1 to w4, and with it a copy of the capability at w5 lo (0: none); w5 hi: 0 or
+    /// [`HAND_OVER`](crate::lrpc::HAND_OVER). Never waits: `Full`, and the event [`ROOM`](crate::dispatcher::event::ROOM)
+    /// when there is room.
+    Send = 41,
+    /// Endpoint with a ring: says w1 to w4 to its dispatcher, with a copy of the capability at w5 lo (0: none), and waits for the
+    /// answer; a capability in it lands in the slot w5 hi. Further words: the answer, and where its capability landed.
+    Call = 42,
+    /// Dispatcher: there is room in its ring number w1.
+    Room = 43,
 
     /// IRQ: delivers line w1 to endpoint w2 and unmasks it; w3 = 1: edges raise it. w2 = 0 masks and unbinds. Value: what
     /// a device writes where to raise a message line, address << 32 | data, if the CPU driver alone knows that, else 0.

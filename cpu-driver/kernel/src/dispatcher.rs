@@ -1,8 +1,10 @@
 //! The dispatcher object: a domain's presence on this core (paper §4.5).
 
+use crate::sched::{Queue, Share};
 use core::mem::offset_of;
 use skerry_abi::cap::{DISPATCHER_BYTES, SLOT_BYTES};
 use skerry_abi::dispatcher::{DispatcherPage, State};
+use skerry_abi::lrpc::MAX_RINGS;
 use skerry_caps::SlotRef;
 use skerry_hal::{PhysAddr, VirtAddr};
 
@@ -18,6 +20,10 @@ impl DcbRef {
     /// The dispatcher object at `base`.
     pub const fn new(base: PhysAddr) -> Self {
         Self(base.0)
+    }
+    /// The dispatcher that an endpoint with this base belongs to: see [`RingRef`].
+    pub const fn of_endpoint(base: u64) -> Self {
+        Self(base & !(DISPATCHER_BYTES - 1))
     }
     /// Whether it names none.
     pub const fn is_none(self) -> bool {
@@ -70,21 +76,88 @@ pub struct Dcb<C> {
     pub deadline: u64,
     /// The doorbell count it last saw.
     pub doorbells: u64,
-    /// Neighbours in the run queue or in the list of waiters.
+    /// Neighbours in the run queue, in the list of waiters, or among the callers of a server.
     pub next: DcbRef,
     /// See `next`.
     pub prev: DcbRef,
     state: u32,
     /// The fault kind it died of; 0: none.
     pub fault: u32,
+    /// Its part of the core.
+    pub share: Share,
+    /// Rings that were full when it sent, as [`RingRef::bit`] says.
+    pub room: u64,
+    /// Waits in `ReplyWait`: takes a call at once.
+    pub serving: bool,
+    /// Whom it must answer.
+    pub caller: DcbRef,
+    /// Who called and was not heard yet.
+    pub callers: Queue,
+    /// Whom it called, until the answer comes.
+    pub callee: DcbRef,
+    /// Its call, until it is heard.
+    pub letter: Letter,
 }
+
+/// A synchronous call under way.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Letter {
+    /// The ring of the endpoint called, which says where a capability lands.
+    pub ring: RingRef,
+    /// The endpoint's badge.
+    pub badge: u64,
+    /// What is said; the last word names the capability that comes with it, and the slot for one that comes back.
+    pub words: [u64; 5],
+}
+
+/// Names the CPU driver's record of a ring by its physical address, which is also the base of its endpoints: it lies in
+/// the object of the dispatcher that receives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct RingRef(pub u64);
+
+/// Bytes of a record, and the length of an endpoint with a ring.
+pub const RING_BYTES: u64 = 64;
+
+impl RingRef {
+    /// Record `index` of `at`.
+    pub const fn new(at: DcbRef, index: u64) -> Self {
+        Self(at.0 + DISPATCHER_BYTES - (1 + index % MAX_RINGS as u64) * RING_BYTES)
+    }
+    /// Who receives.
+    pub const fn receiver(self) -> DcbRef {
+        DcbRef::of_endpoint(self.0)
+    }
+    /// One bit of 64. Two rings may share it: whoever is told of room finds out by sending.
+    pub const fn bit(self) -> u64 {
+        1 << ((self.0 / RING_BYTES ^ self.0 / DISPATCHER_BYTES) % 64)
+    }
+}
+
+/// A ring, as the CPU driver remembers it: of what the receiver writes into the header nothing is kept.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Ring {
+    /// Where its header is; 0: no such ring.
+    pub header: PhysAddr,
+    /// Events that a message raises.
+    pub events: u64,
+    /// Messages written so far.
+    pub head: u32,
+    /// Slots, less one.
+    pub mask: u32,
+}
+
+const _: () = assert!(size_of::<Ring>() as u64 == RING_BYTES);
 
 impl<C> Dcb<C> {
     /// Where it starts in the object, after the kept slots.
     pub const OFFSET: u64 = KeptSlot::ALL.len() as u64 * SLOT_BYTES;
 
     /// Fails to compile where an ISA's context does not fit.
-    pub const FITS: () = assert!(size_of::<Self>() as u64 + Self::OFFSET <= DISPATCHER_BYTES);
+    pub const FITS: () =
+        assert!(size_of::<Self>() as u64 + Self::OFFSET + MAX_RINGS as u64 * RING_BYTES <= DISPATCHER_BYTES);
 
     /// What it is doing.
     pub const fn state(&self) -> State {

@@ -91,16 +91,10 @@ impl<M: Machine> Kernel<M> {
 
     /// Picks who runs, and makes the core theirs.
     pub(crate) fn dispatch(&mut self) -> Next<M::Context> {
-        if self.schedule.current.is_none() {
-            let next = self.schedule.ready.first();
-            if next.is_none() {
-                self.counters.idles += 1;
-                self.schedule.arm(self.memory.machine());
-                return Next::Idle;
-            }
-            self.schedule.ready.remove(&mut self.memory, next);
-            self.schedule.current = next;
-            self.schedule.start_slice(self.memory.machine_ref());
+        if self.schedule.current.is_none() && !self.schedule.pick(&mut self.memory) {
+            self.counters.idles += 1;
+            self.schedule.arm(self.memory.machine());
+            return Next::Idle;
         }
         let current = self.schedule.current;
         self.load(current);
@@ -143,12 +137,27 @@ impl<M: Machine> Kernel<M> {
     /// Takes the core from whoever has it; they are ready to go on.
     pub(crate) fn preempt(&mut self) {
         let current = self.schedule.current;
-        if current.is_none() {
-            return;
-        }
         self.upcall_if_enabled(current, None);
-        self.schedule.current = DcbRef::NONE;
-        self.schedule.ready.push_back(&mut self.memory, current);
+        self.put_back(true);
+    }
+
+    /// Queues the current dispatcher, with the rest of its slice if it may `keep` it.
+    pub(crate) fn put_back(&mut self, keep: bool) {
+        let current = self.schedule.current;
+        self.schedule.release(&mut self.memory, keep);
+        self.schedule.enqueue(&mut self.memory, current, false);
+    }
+
+    /// How an invocation ends with `value` that may have made others ready: whoever goes before the caller has the core.
+    pub(crate) fn after_waking(&mut self, value: u64) -> Outcome {
+        let current = self.schedule.current;
+        if self.schedule.leads(self.memory.dcb(current).share.level) {
+            self.schedule.arm(self.memory.machine());
+            return Outcome::Value(value);
+        }
+        self.memory.dcb(current).context.set_result(0, value);
+        self.put_back(true);
+        Outcome::Switched
     }
 
     /// If `at` was running a thread, puts the thread into the dispatcher page and turns the context into an upcall.
@@ -189,7 +198,8 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// Raises event bits on a dispatcher. Answers whether that made it ready.
+    /// Raises event bits on a dispatcher; `first`: it goes before others of its priority. Answers whether that made it
+    /// ready.
     pub(crate) fn raise(&mut self, at: DcbRef, events: u64, first: bool) -> bool {
         let dcb = self.memory.dcb(at);
         dcb.pending |= events;
@@ -203,21 +213,31 @@ impl<M: Machine> Kernel<M> {
 
     /// Ends the wait of `at` with `events`.
     pub(crate) fn wake(&mut self, at: DcbRef, events: u64, first: bool) {
-        self.schedule.waiting.remove(&mut self.memory, at);
+        self.end_wait(at);
         let dcb = self.memory.dcb(at);
         dcb.pending &= !events;
-        dcb.set_state(State::Ready);
-        dcb.context.set_result(0, events);
-        if first {
-            self.schedule.ready.push_front(&mut self.memory, at);
-        } else {
-            self.schedule.ready.push_back(&mut self.memory, at);
+        if dcb.serving {
+            dcb.serving = false;
+            dcb.context.set_words([0; 5]);
         }
+        dcb.context.set_result(0, events);
+        self.schedule.enqueue(&mut self.memory, at, first);
     }
 
-    /// Wakes every waiter whose deadline has come or, if `rang`, that waits for the doorbell. Answers whether any.
-    fn wake_waiters(&mut self, now: u64, rang: bool) -> bool {
-        let (mut at, mut any) = (self.schedule.waiting.first(), false);
+    /// Takes a waiter out of its list; it is in none then.
+    #[inline]
+    pub(crate) fn end_wait(&mut self, at: DcbRef) {
+        let dcb = self.memory.dcb(at);
+        dcb.set_state(State::Ready);
+        if dcb.is_listed() {
+            self.schedule.waiting.remove(&mut self.memory, at);
+        }
+        self.memory.dcb(at).mask = 0;
+    }
+
+    /// Wakes every waiter whose deadline has come or, if `rang`, that waits for the doorbell.
+    fn wake_waiters(&mut self, now: u64, rang: bool) {
+        let mut at = self.schedule.waiting.first();
         self.schedule.forget_deadlines();
         while !at.is_none() {
             let doorbells = self.doorbells;
@@ -227,17 +247,14 @@ impl<M: Machine> Kernel<M> {
                 dcb.doorbells = doorbells;
                 let events = event::DOORBELL | dcb.pending & dcb.mask;
                 self.wake(at, events, true);
-                any = true;
             } else if dcb.deadline != 0 && dcb.deadline <= now {
                 self.wake(at, 0, true);
-                any = true;
             } else {
                 let deadline = dcb.deadline;
                 self.schedule.note_deadline(deadline);
             }
             at = next;
         }
-        any
     }
 
     /// Stops a dispatcher for good and signals whoever wanted to know.
@@ -245,19 +262,22 @@ impl<M: Machine> Kernel<M> {
         match self.memory.dcb(at).state() {
             State::Dead => return,
             State::Ready if self.schedule.current == at => self.schedule.current = DcbRef::NONE,
-            State::Ready => self.schedule.ready.remove(&mut self.memory, at),
-            State::Waiting => self.schedule.waiting.remove(&mut self.memory, at),
+            State::Ready => self.schedule.remove(&mut self.memory, at),
+            State::Waiting if !self.memory.dcb(at).callee.is_none() => self.forget_call(at),
+            State::Waiting => self.end_wait(at),
             State::New => {}
         }
         if self.memory.dcb(at).state() != State::New {
-            self.schedule.count -= 1;
+            self.schedule.drop(&mut self.memory, at);
         }
         self.memory.dcb(at).set_state(State::Dead);
         self.forget(at);
+        self.end_service(at);
         if let Some(cap) = self.memory.slot(at.slot(KeptSlot::Death)).cap()
             && cap.ty == CapType::Endpoint
         {
-            self.raise(DcbRef::new(PhysAddr(cap.base)), cap.extra, false);
+            let events = self.events_of(&cap);
+            self.raise(DcbRef::of_endpoint(cap.base), events, false);
         }
         // Done with it. Kept, it would keep the dispatcher it signals, which may be this one, from ever going.
         let _ = self.shed(at.slot(KeptSlot::Death));
@@ -301,23 +321,32 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
 
     fn interrupt(&mut self) -> Next<M::Context> {
         self.counters.entries += 1;
-        let (mut woke, mut rang) = (false, false);
+        let mut rang = false;
         for _ in 0..MAX_INTERRUPTS {
             let Some(interrupt) = self.memory.machine().next_interrupt() else { break };
             self.counters.interrupts += 1;
             match interrupt {
                 Interrupt::Timer => self.schedule.disarmed(),
                 Interrupt::Doorbell => rang = true,
-                Interrupt::Line(line) => woke |= self.deliver_irq(line),
+                Interrupt::Line(line) => self.deliver_irq(line),
             }
         }
         let now = self.memory.machine_ref().now();
         // However often it rang, it is one walk.
         self.doorbells += u64::from(rang);
-        if rang || self.schedule.deadline_due(now) {
-            woke |= self.wake_waiters(now, rang);
+        // One walk an entry: what is left undone is due still, and brings it back at once.
+        let walked = rang || self.schedule.deadline_due(now);
+        if walked {
+            self.wake_waiters(now, rang);
         }
-        if woke || (self.schedule.slice_over(now) && !self.schedule.ready.is_empty()) {
+        if self.schedule.renewal_due(now) && !walked {
+            self.schedule.renew(&mut self.memory);
+        }
+        let current = self.schedule.current;
+        if !current.is_none()
+            && (!self.schedule.leads(self.memory.dcb(current).share.level)
+                || self.schedule.is_over(&mut self.memory, now))
+        {
             self.preempt();
         }
         self.dispatch()

@@ -1,7 +1,7 @@
 //! Physical memory as the CPU driver's own objects. All `unsafe` of the crate is here.
 #![expect(unsafe_code, reason = "the one place where physical addresses become references")]
 
-use crate::dispatcher::{Dcb, DcbRef};
+use crate::dispatcher::{Dcb, DcbRef, Ring, RingRef};
 use core::ptr::NonNull;
 use skerry_caps::{Slot, SlotRef, Store};
 use skerry_hal::paging::ENTRIES;
@@ -38,6 +38,14 @@ impl<M: Machine> Memory<M> {
     pub fn dcb(&mut self, at: DcbRef) -> &mut Dcb<M::Context> {
         let mut ptr = self.dcb_ptr(at);
         // SAFETY: see the type; `at` came from a Dispatcher capability or from a link in another dispatcher.
+        unsafe { ptr.as_mut() }
+    }
+
+    /// The record of a ring.
+    #[inline]
+    pub fn ring(&mut self, at: RingRef) -> &mut Ring {
+        let mut ptr = self.machine.phys(PhysAddr(at.0)).cast::<Ring>();
+        // SAFETY: see the type; `at` came from an Endpoint capability, and lies in a dispatcher object behind its `Dcb`.
         unsafe { ptr.as_mut() }
     }
 

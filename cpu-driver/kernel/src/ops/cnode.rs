@@ -1,6 +1,7 @@
 //! Copy and attach; `reclaim` takes away.
 
 use crate::cspace::slot_in;
+use crate::dispatcher::RING_BYTES;
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
 use skerry_abi::cap::CNODE_SLOTS;
@@ -14,7 +15,18 @@ impl<M: Machine> Kernel<M> {
         let source_root = self.root(call.cptr_hi(2), Rights::READ)?;
         let from = self.slot_at(source_root, call.cptr_lo(1))?;
         let to = self.slot_at(PhysAddr(call.cap.base), call.cptr_hi(1))?;
+        let badge = call.w[3];
+        if badge != 0 {
+            let source = self.memory.slot(from).cap().ok_or(Error::EmptySlot)?;
+            // One that has a badge keeps it: its holder may not take another's name.
+            if source.ty != CapType::Endpoint || source.len != RING_BYTES || source.extra != 0 {
+                return Err(Error::BadArgument);
+            }
+        }
         self.caps.copy(&mut self.memory, from, to, Rights::from_bits_truncate(call.lo(2) as u8))?;
+        if badge != 0 {
+            self.memory.slot_mut(to).set_extra(badge);
+        }
         Ok(Outcome::Value(0))
     }
 

@@ -1,9 +1,10 @@
 //! Interrupt lines, I/O ports, and other cores.
 
-use crate::dispatcher::DcbRef;
+use crate::dispatcher::{DcbRef, RING_BYTES, RingRef};
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
 use skerry_abi::dispatcher::State;
+use skerry_abi::lrpc::kind;
 use skerry_abi::{CPtr, CapType, Error, HwId, PhysAddr, Rights};
 use skerry_hal::machine::{FIRST_MESSAGE, IRQ_TABLES_ALIGN, IRQ_TABLES_BYTES};
 use skerry_hal::{Machine, StartError};
@@ -14,15 +15,22 @@ const MAX_LINES: usize = 32;
 #[derive(Clone, Copy, Debug, Default)]
 struct Binding {
     line: u32,
-    to: DcbRef,
-    events: u64,
-    /// Delivered and not yet acknowledged.
+    /// The endpoint's base; 0: unused.
+    to: u64,
+    /// Events, or with a ring the badge.
+    word: u64,
+    ring: bool,
+    /// Whether message number `number` tells of it, or did, and how often the line struck since the last one was taken.
+    posted: bool,
+    number: u32,
+    count: u64,
+    /// Without a ring: delivered and not yet acknowledged.
     held: bool,
     /// Came again meanwhile: an edge, or a message, which no mask holds back.
     again: bool,
 }
 
-/// Which line goes to which dispatcher, as which events.
+/// Which line goes to which endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct IrqTable([Binding; MAX_LINES]);
 
@@ -34,12 +42,21 @@ impl Default for IrqTable {
 
 impl IrqTable {
     fn find(&mut self, line: u32) -> Option<&mut Binding> {
-        self.0.iter_mut().find(|b| !b.to.is_none() && b.line == line)
+        self.0.iter_mut().find(|b| b.to != 0 && b.line == line)
     }
 
     /// Unbinds every line of a dispatcher that goes.
     pub(crate) fn forget<M: Machine>(&mut self, at: DcbRef, machine: &mut M) {
-        for binding in self.0.iter_mut().filter(|b| b.to == at) {
+        self.unbind(|b| DcbRef::of_endpoint(b.to) == at, machine);
+    }
+
+    /// Unbinds every line of a ring that goes.
+    pub(crate) fn forget_ring<M: Machine>(&mut self, ring: RingRef, machine: &mut M) {
+        self.unbind(|b| b.to == ring.0, machine);
+    }
+
+    fn unbind<M: Machine>(&mut self, which: impl Fn(&Binding) -> bool, machine: &mut M) {
+        for binding in self.0.iter_mut().filter(|b| b.to != 0 && which(b)) {
             machine.mask_irq(binding.line);
             *binding = Binding::default();
         }
@@ -47,13 +64,61 @@ impl IrqTable {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// A device line went off. It is held until its driver acknowledges. Answers whether that woke anybody.
-    pub(crate) fn deliver_irq(&mut self, line: u32) -> bool {
-        let Some(binding) = self.irqs.find(line) else { return false };
-        binding.again = binding.held;
-        binding.held = true;
-        let Binding { to, events, again, .. } = *binding;
-        !again && self.raise(to, events, true)
+    /// A device line went off. A level stays masked until its driver acknowledges. With a ring all are counted; without,
+    /// what comes before the acknowledgement is held until then.
+    pub(crate) fn deliver_irq(&mut self, line: u32) {
+        let Some(binding) = self.irqs.find(line) else { return };
+        if !binding.ring {
+            binding.again = binding.held;
+            binding.held = true;
+        }
+        let mut found = *binding;
+        let mut events = found.word;
+        if found.ring {
+            found.count += 1;
+            events = self.post_irq(&mut found);
+            if let Some(binding) = self.irqs.find(line) {
+                *binding = found;
+            }
+        } else if found.again {
+            return;
+        }
+        self.raise(DcbRef::of_endpoint(found.to), events, true);
+    }
+
+    /// Tells of a line: raises the count in a message that is unread still, or writes one if there is room. Answers the
+    /// ring's events.
+    fn post_irq(&mut self, binding: &mut Binding) -> u64 {
+        let ring = *self.memory.ring(RingRef(binding.to));
+        let (unread, tail) = self.unread(&ring);
+        if binding.posted && binding.number.wrapping_sub(tail) < unread {
+            let count = Self::message(&ring, binding.number) + 24;
+            self.memory.write_shared(PhysAddr(count), binding.count);
+        } else {
+            if core::mem::take(&mut binding.posted) {
+                binding.count = 1;
+            }
+            if unread > ring.mask {
+                self.want_room(&ring);
+            } else {
+                (binding.posted, binding.number) = (true, ring.head);
+                let words = [kind::IRQ.into(), binding.word, binding.line.into(), binding.count, 0, 0];
+                self.post(RingRef(binding.to), words);
+            }
+        }
+        ring.events
+    }
+
+    /// There is room in a ring: tells of lines that had to wait for it.
+    pub(crate) fn post_irqs(&mut self, ring: RingRef) {
+        for n in 0..MAX_LINES {
+            let mut binding = self.irqs.0[n];
+            if binding.to == ring.0 && !binding.posted && binding.count != 0 {
+                let events = self.post_irq(&mut binding);
+                self.irqs.0[n] = binding;
+                self.raise(ring.receiver(), events, false);
+            }
+        }
     }
 
     /// Checks that word 1 lies in the capability's range; answers it.
@@ -71,31 +136,28 @@ impl<M: Machine> Kernel<M> {
         let line = Self::line(call)?;
         if call.cptr_lo(2) == CPtr::NULL {
             self.memory.machine().mask_irq(line);
-            for binding in self.irqs.0.iter_mut().filter(|b| b.line == line) {
-                *binding = Binding::default();
-            }
+            self.irqs.unbind(|b| b.line == line, self.memory.machine());
             return Ok(Outcome::Value(0));
         }
         let (_, endpoint) = self.lookup_as(call.cptr_lo(2), CapType::Endpoint, Rights::SIGNAL)?;
         if endpoint.owner != self.core {
             return Err(Error::Remote);
         }
-        // An endpoint may outlive its dispatcher, whose memory becomes something else when the endpoint goes too.
-        if self.memory.dcb(DcbRef::new(PhysAddr(endpoint.base))).state() == State::Dead {
-            return Err(Error::BadState);
+        if self.memory.dcb(DcbRef::of_endpoint(endpoint.base)).state() == State::Dead {
+            return Err(Error::PeerDied);
         }
         if self.irqs.find(line).is_some() {
             return Err(Error::InUse);
         }
-        let free = self.irqs.0.iter_mut().find(|b| b.to.is_none()).ok_or(Error::Full)?;
+        let free = self.irqs.0.iter_mut().find(|b| b.to == 0).ok_or(Error::Full)?;
         let machine = self.memory.machine();
         if call.w[3] == 1 {
             machine.set_edge(line);
         }
-        let word = machine.unmask_irq(line).ok_or(Error::Hardware)?;
-        let to = DcbRef::new(PhysAddr(endpoint.base));
-        *free = Binding { line, to, events: endpoint.extra, ..Binding::default() };
-        Ok(Outcome::Value(word))
+        let value = machine.unmask_irq(line).ok_or(Error::Hardware)?;
+        let ring = endpoint.len == RING_BYTES;
+        *free = Binding { line, to: endpoint.base, word: endpoint.extra, ring, ..Binding::default() };
+        Ok(Outcome::Value(value))
     }
 
     pub(crate) fn ack_irq(&mut self, call: &Call) -> Result<Outcome, Error> {

@@ -1,9 +1,9 @@
-//! Dispatchers and endpoints.
+//! Dispatchers: set up, start, stop, wait, resume, schedule.
 
 use crate::dispatcher::{DcbRef, KeptSlot, page};
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
-use crate::sched::MAX_DISPATCHERS;
+use crate::sched::{DEFAULT_PRIORITY, PRIORITIES};
 use skerry_abi::dispatcher::{State, event};
 use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, PhysAddr, Rights, VirtAddr};
 use skerry_caps::Cap;
@@ -57,6 +57,7 @@ impl<M: Machine> Kernel<M> {
         dcb.cspace = PhysAddr(root.base);
         dcb.vspace = PhysAddr(table.base);
         dcb.page = PhysAddr(base);
+        dcb.share.set(DEFAULT_PRIORITY, 0, 0, 0);
         dcb.context.start(VirtAddr(start[0]), VirtAddr(start[1]), [start[2], 0]);
         self.memory.write_shared(PhysAddr(base + page::FREQUENCY), frequency);
         self.memory.write_shared(PhysAddr(base + page::CORE), u64::from(core.raw()));
@@ -67,7 +68,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn start(&mut self, call: &Call) -> Result<Outcome, Error> {
         call.need(Rights::WRITE)?;
         self.make_ready(DcbRef::new(PhysAddr(call.cap.base)))?;
-        Ok(Outcome::Value(0))
+        Ok(self.after_waking(0))
     }
 
     pub(crate) fn make_ready(&mut self, at: DcbRef) -> Result<(), Error> {
@@ -75,16 +76,11 @@ impl<M: Machine> Kernel<M> {
         if dcb.state() != State::New || dcb.cspace.0 == 0 {
             return Err(Error::BadState);
         }
-        if self.schedule.count >= MAX_DISPATCHERS {
+        if !self.schedule.add(&mut self.memory, at) {
             return Err(Error::Full);
         }
-        dcb.set_state(State::Ready);
-        self.schedule.count += 1;
-        if self.schedule.ready.is_empty() {
-            self.schedule.start_slice(self.memory.machine_ref());
-        }
-        self.schedule.ready.push_back(&mut self.memory, at);
-        self.schedule.arm(self.memory.machine());
+        self.memory.dcb(at).set_state(State::Ready);
+        self.schedule.enqueue(&mut self.memory, at, false);
         Ok(())
     }
 
@@ -93,7 +89,7 @@ impl<M: Machine> Kernel<M> {
         let at = DcbRef::new(PhysAddr(call.cap.base));
         let own = self.schedule.current == at;
         self.kill(at);
-        Ok(if own { Outcome::Switched } else { Outcome::Value(0) })
+        Ok(if own { Outcome::Switched } else { self.after_waking(0) })
     }
 
     pub(crate) fn state(&mut self, call: &Call) -> Result<Outcome, Error> {
@@ -101,42 +97,77 @@ impl<M: Machine> Kernel<M> {
         Ok(Outcome::Value(dcb.state() as u64 | u64::from(dcb.fault) << 8))
     }
 
+    pub(crate) fn set_schedule(&mut self, call: &Call) -> Result<Outcome, Error> {
+        call.need(Rights::CONTROL)?;
+        let (at, now) = (DcbRef::new(PhysAddr(call.cap.base)), self.memory.machine_ref().now());
+        let [priority, budget, period] = [call.w[1], call.w[2], call.w[3]];
+        if priority >= u64::from(PRIORITIES) || budget > period {
+            return Err(Error::BadArgument);
+        }
+        let (own, queued) = (self.schedule.current == at, self.memory.dcb(at).state() == State::Ready);
+        // Out of its queue, or off the core, while that which says where it belongs changes.
+        if own {
+            self.memory.dcb(at).context.set_result(0, 0);
+            self.schedule.release(&mut self.memory, true);
+        } else if queued {
+            self.schedule.remove(&mut self.memory, at);
+        }
+        self.memory.dcb(at).share.set(priority as u32, budget, period, now);
+        if queued {
+            self.schedule.enqueue(&mut self.memory, at, false);
+        }
+        Ok(if own { Outcome::Switched } else { self.after_waking(0) })
+    }
+
     /// The caller's own dispatcher, if that is what the invoked capability is for.
-    fn own(&self, call: &Call) -> Result<DcbRef, Error> {
+    pub(crate) fn own(&self, call: &Call) -> Result<DcbRef, Error> {
         let at = DcbRef::new(PhysAddr(call.cap.base));
         if self.schedule.current == at { Ok(at) } else { Err(Error::BadState) }
     }
 
-    pub(crate) fn wait(&mut self, call: &Call) -> Result<Outcome, Error> {
-        let at = self.own(call)?;
-        let (mask, deadline, doorbells) = (call.w[1], call.w[2], self.doorbells);
+    /// The events of `mask` that came for `at`, which are cleared.
+    pub(crate) fn take_events(&mut self, at: DcbRef, mask: u64) -> u64 {
+        let doorbells = self.doorbells;
         let dcb = self.memory.dcb(at);
-        let mut events = dcb.pending & mask;
+        let mut events = (dcb.pending | event::NOW) & mask;
         dcb.pending &= !events;
         if mask & event::DOORBELL != 0 && dcb.doorbells != doorbells {
             dcb.doorbells = doorbells;
             events |= event::DOORBELL;
         }
+        events
+    }
+
+    pub(crate) fn wait(&mut self, call: &Call) -> Result<Outcome, Error> {
+        let at = self.own(call)?;
+        let (mask, deadline) = (call.w[1], call.w[2]);
+        let events = self.take_events(at, mask);
         if events != 0 || (deadline != 0 && deadline <= self.memory.machine_ref().now()) {
             return Ok(Outcome::Value(events));
         }
+        self.block(at, mask, deadline);
+        self.schedule.release(&mut self.memory, true);
+        Ok(Outcome::Switched)
+    }
+
+    /// The current dispatcher waits; who has the core then is the caller's to say.
+    pub(crate) fn block(&mut self, at: DcbRef, mask: u64, deadline: u64) {
         let dcb = self.memory.dcb(at);
         (dcb.mask, dcb.deadline) = (mask, deadline);
         dcb.set_state(State::Waiting);
-        self.schedule.waiting.push_back(&mut self.memory, at);
-        self.schedule.note_deadline(deadline);
-        self.schedule.current = DcbRef::NONE;
-        Ok(Outcome::Switched)
+        if dcb.is_listed() {
+            self.schedule.waiting.push_back(&mut self.memory, at);
+            self.schedule.note_deadline(deadline);
+        }
     }
 
     pub(crate) fn yield_core(&mut self, call: &Call) -> Result<Outcome, Error> {
         let at = self.own(call)?;
-        if self.schedule.ready.is_empty() {
+        if self.schedule.highest().is_none() {
             return Ok(Outcome::Value(0));
         }
         self.memory.dcb(at).context.set_result(0, 0);
-        self.schedule.ready.push_back(&mut self.memory, at);
-        self.schedule.current = DcbRef::NONE;
+        self.put_back(false);
         Ok(Outcome::Switched)
     }
 
@@ -155,36 +186,5 @@ impl<M: Machine> Kernel<M> {
         self.drop_float();
         self.memory.write_shared(PhysAddr(base + page::FLAGS), 0);
         Ok(Outcome::Switched)
-    }
-
-    pub(crate) fn make_endpoint(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::GRANT)?;
-        if call.w[1] == 0 || call.w[1] & !event::USER != 0 {
-            return Err(Error::BadArgument);
-        }
-        let to = self.destination(call.cptr_lo(2), call.cptr_hi(2))?;
-        let mut cap = Cap::new(CapType::Endpoint, call.cap.base, call.cap.len, self.core);
-        cap.rights = Rights::SIGNAL | Rights::GRANT;
-        cap.extra = call.w[1];
-        self.caps.insert(&mut self.memory, to, &cap)?;
-        Ok(Outcome::Value(0))
-    }
-
-    pub(crate) fn signal(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::SIGNAL)?;
-        if call.cap.owner != self.core {
-            return Err(Error::Remote);
-        }
-        let at = DcbRef::new(PhysAddr(call.cap.base));
-        if self.memory.dcb(at).state() == State::Dead {
-            return Err(Error::BadState);
-        }
-        if self.raise(at, call.cap.extra, false) {
-            if self.schedule.slice_over(self.memory.machine_ref().now()) {
-                self.schedule.start_slice(self.memory.machine_ref());
-            }
-            self.schedule.arm(self.memory.machine());
-        }
-        Ok(Outcome::Value(0))
     }
 }

@@ -7,7 +7,7 @@
 //! else, and whoever revokes that memory finds it.
 
 use crate::cspace::slot_in;
-use crate::dispatcher::{DcbRef, KeptSlot};
+use crate::dispatcher::{DcbRef, KeptSlot, RING_BYTES, RingRef};
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
 use skerry_abi::cap::{CNODE_BYTES, CNODE_SLOTS, DISPATCHER_BYTES, SLOT_BYTES};
@@ -16,13 +16,15 @@ use skerry_caps::{Cap, SlotRef, Store};
 use skerry_hal::Machine;
 
 /// Steps' costs are estimates in instructions; an entry begins no step after this many.
-const ENTRY: u32 = 9_000;
+const ENTRY: u32 = 8_000;
 /// Emptying a slot, at most 32,768 capabilities in the index.
 const SLOT: u32 = 1_200;
 /// Looking at a slot, or at a page-table entry.
 const LOOK: u32 = 10;
-/// Stopping a dispatcher.
-const STOP: u32 = 3_000;
+/// Stopping a dispatcher, with all others its callers.
+const STOP: u32 = 10_000;
+/// Closing a ring.
+const CLOSE: u32 = 3_000;
 
 /// Slots of a dispatcher object that it cannot run without.
 const VITAL: u64 = 3 * SLOT_BYTES;
@@ -106,6 +108,10 @@ impl<M: Machine> Kernel<M> {
                     if let Some(which) = KeptSlot::ALL.into_iter().find(full) {
                         return Ok(cost + self.shed(dcb.slot(which))?);
                     }
+                }
+                CapType::Endpoint if cap.len == RING_BYTES => {
+                    self.close_ring(RingRef(cap.base));
+                    cost += CLOSE;
                 }
                 _ => {}
             }

@@ -193,11 +193,11 @@ fn a_dead_dispatcher_takes_no_signal_and_goes_even_if_it_awaited_its_own_death()
     rig.invoke(A, Op::Start, &[]).unwrap();
     rig.invoke(A, Op::Stop, &[]).unwrap();
     assert_eq!(rig.invoke(A, Op::State, &[]), Ok(State::Dead as u64));
-    assert_eq!(rig.invoke(C, Op::Signal, &[]), Err(Error::BadState));
+    assert_eq!(rig.invoke(C, Op::Signal, &[]), Err(Error::PeerDied));
     // The endpoint may outlive it: it stays as dead as it was, and keeps the memory from becoming anything else.
     rig.invoke(slot::ROOT, Op::Delete, &[u64::from(A.0)]).unwrap();
-    assert_eq!(rig.invoke(C, Op::Signal, &[]), Err(Error::BadState));
-    assert_eq!(rig.invoke(slot::IRQS, Op::BindIrq, &[33, u64::from(C.0)]), Err(Error::BadState));
+    assert_eq!(rig.invoke(C, Op::Signal, &[]), Err(Error::PeerDied));
+    assert_eq!(rig.invoke(slot::IRQS, Op::BindIrq, &[33, u64::from(C.0)]), Err(Error::PeerDied));
     assert_eq!(rig.retype(ram, CapType::Frame, 0, 0, PAGE_SIZE, A), Err(Error::Overlap));
     rig.invoke(slot::ROOT, Op::Delete, &[u64::from(C.0)]).unwrap();
     rig.retype(ram, CapType::Frame, 0, 0, PAGE_SIZE, A).unwrap();

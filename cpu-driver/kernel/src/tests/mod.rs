@@ -4,6 +4,8 @@ mod devices;
 mod domains;
 mod fuzz;
 mod hostile;
+mod lrpc;
 mod memory;
 mod reclaim;
 mod rig;
+mod sched;

@@ -4,8 +4,9 @@ use crate::{BootError, Kernel};
 use skerry_abi::boot::{self, CoreBoot, RegionKind};
 use skerry_abi::domain::slot;
 use skerry_abi::op::{halves, word0};
-use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, IslandId, Op, PhysAddr, PhysRange, Rights};
+use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, IslandId, Op, PAGE_SIZE, PhysAddr, PhysRange, Rights};
 use skerry_arch_host::{Arena, Context, HostMachine, Outside};
+use skerry_caps::Store;
 use skerry_hal::machine::Interrupt;
 use skerry_hal::{Handler, Next};
 use std::mem::MaybeUninit;
@@ -28,6 +29,16 @@ pub struct Rig {
     pub arena: Arc<Arena>,
     /// What runs.
     pub next: Next<Context>,
+    /// The dispatchers made beside the first.
+    pub peers: Vec<Peer>,
+}
+
+/// A second dispatcher in the same spaces, not started yet.
+#[derive(Clone, Copy)]
+pub struct Peer {
+    pub dispatcher: CPtr,
+    /// Its page frame, of two pages.
+    pub page: PhysAddr,
 }
 
 /// A position-independent executable with one read-execute and one read-write segment.
@@ -84,7 +95,7 @@ pub fn try_boot(file: &[u8], record: &CoreBoot) -> Result<Rig, BootError> {
     let (machine, outside) = HostMachine::new(arena.clone(), HwId(0));
     let room = Box::leak(Box::new(MaybeUninit::uninit()));
     let (kernel, next) = Kernel::boot(room, machine, record)?;
-    Ok(Rig { kernel, outside, arena, next })
+    Ok(Rig { kernel, outside, arena, next, peers: Vec::new() })
 }
 
 impl Rig {
@@ -136,6 +147,33 @@ impl Rig {
             assert!(calls < 100_000, "it comes to an end");
         }
         Ok(calls)
+    }
+
+    /// Makes dispatcher `n`, below 8.
+    pub fn peer(&mut self, n: u32) -> Peer {
+        let (ram, at) = (self.ram(), 0x4_0000 + u64::from(n) * 4 * PAGE_SIZE);
+        let (dispatcher, page) = (CPtr::new(1, 220 + 2 * n), CPtr::new(1, 221 + 2 * n));
+        self.retype(ram, CapType::Dispatcher, 0, at, PAGE_SIZE, dispatcher).unwrap();
+        self.retype(ram, CapType::Frame, 0, at + PAGE_SIZE, 2 * PAGE_SIZE, page).unwrap();
+        let start = 0x60_0000 + u64::from(n) * 0x1000;
+        let args = [halves(slot::ROOT.0, slot::VSPACE.0), u64::from(page.0), start, 0x70_0000, 7];
+        self.invoke(dispatcher, Op::Configure, &args).unwrap();
+        let peer = Peer { dispatcher, page: PhysAddr(self.invoke(page, Op::Identify, &[1]).unwrap()) };
+        self.peers.push(peer);
+        peer
+    }
+
+    /// Which of these dispatchers has the core.
+    pub fn running(&mut self, all: &[CPtr]) -> Option<CPtr> {
+        let current = self.kernel.schedule.current;
+        if current.is_none() {
+            return None;
+        }
+        all.iter().copied().find(|at| {
+            let root = self.kernel.memory.dcb(current).cspace;
+            let slot = self.kernel.slot_at(root, *at).unwrap();
+            self.kernel.memory.slot(slot).cap().is_some_and(|cap| PhysAddr(cap.base) == current.object())
+        })
     }
 
     /// The CPtr of the listed RAM.
