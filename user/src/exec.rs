@@ -136,6 +136,11 @@ impl Executor {
         self.sleep_until(clock::ticks().saturating_add(clock::span(duration))).await;
     }
 
+    /// Wakes `waker` when events come next, whichever they are.
+    pub fn on_event(&self, waker: &Waker) {
+        self.0.wait_for_event(waker);
+    }
+
     /// Waits for one of the events in `mask`; those that came.
     pub async fn event(&self, mask: u64) -> u64 {
         poll_fn(|cx| {
@@ -249,7 +254,7 @@ impl Executor {
         // Refused only if the mask or the deadline were malformed; then this is a poll.
         // Other cores' rings concern only those who told others how to ring.
         let bell = if self.0.bells.borrow().is_empty() { 0 } else { event::DOORBELL };
-        let came = SELF.wait(bell | event::USER, deadline).unwrap_or(0);
+        let came = SELF.wait(bell | event::ROOM | event::USER, deadline).unwrap_or(0);
         self.0.events.set(self.0.events.get() | came);
         if came != 0 {
             for waker in self.0.event_waiters.take() {

@@ -18,6 +18,7 @@
 //! | [`program`] | what a program has of the process server that started it: output, exit status |
 //! | [`spawn`] | [`spawn::Child`]: a new domain, piece by piece |
 //! | [`chan`] | [`chan::Chan`]: a URPC channel with a way to wake its peer |
+//! | [`lrpc`] | messages between domains of one core: rings, calls |
 //! | [`exec`] | the executor: tasks, timers, bounded polling, then one blocking wait |
 //! | [`dispatch`] | upcalls: threads under a dispatcher of their own (paper §4.5) |
 //! | [`log`], [`clock`] | the log over the early console; ticks and nanoseconds |
@@ -42,6 +43,7 @@ pub mod heap;
 pub mod image;
 mod lock;
 pub mod log;
+pub mod lrpc;
 pub mod mem;
 pub mod program;
 pub mod ram;

@@ -37,14 +37,20 @@ thread_local! {
 
 /// What a system call is, under test.
 pub fn syscall(words: [u64; 6]) -> (u64, u64) {
+    let (code, value, _) = syscall_wide(words);
+    (code, value)
+}
+
+/// And one that answers five words more.
+pub fn syscall_wide(words: [u64; 6]) -> (u64, u64, [u64; 5]) {
     RIG.with_borrow_mut(|rig| {
         let rig = rig.as_mut().expect("`boot` comes first");
         rig.calls += 1;
         let Next::Run(at) = rig.kernel.syscall(words) else { panic!("the core is idle") };
         #[expect(unsafe_code, reason = "the test plays trap stub")]
         // SAFETY: the kernel named it as the running context; nobody else touches it between entries.
-        let Context { words, .. } = unsafe { at.as_ref().clone() };
-        (words[0], words[1])
+        let Context { words, more, .. } = unsafe { at.as_ref().clone() };
+        (words[0], words[1], more)
     })
 }
 

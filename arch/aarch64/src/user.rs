@@ -13,8 +13,15 @@ pub const CONTEXT_BYTES: usize = Context::SIZE;
 /// Invokes a capability: six words in, code and value out (`skerry-abi`, `op`).
 #[inline(always)]
 pub fn syscall(words: [u64; 6]) -> (u64, u64) {
+    let (code, value, _) = syscall_wide(words);
+    (code, value)
+}
+
+/// The same for an operation that answers five words more.
+#[inline(always)]
+pub fn syscall_wide(words: [u64; 6]) -> (u64, u64, [u64; 5]) {
     let [w0, w1, w2, w3, w4, w5] = words;
-    let (code, value);
+    let (code, value, a, b, c, d, e);
     // SAFETY: the CPU driver keeps x19 to x30, the stack and the vector registers; it may change memory that the
     // caller has given it capabilities to, hence no `nomem`.
     unsafe {
@@ -22,14 +29,14 @@ pub fn syscall(words: [u64; 6]) -> (u64, u64) {
             "svc #0",
             inlateout("x0") w0 => code,
             inlateout("x1") w1 => value,
-            inlateout("x2") w2 => _, inlateout("x3") w3 => _, inlateout("x4") w4 => _, inlateout("x5") w5 => _,
-            lateout("x6") _, lateout("x7") _, lateout("x8") _, lateout("x9") _, lateout("x10") _, lateout("x11") _,
+            inlateout("x2") w2 => a, inlateout("x3") w3 => b, inlateout("x4") w4 => c, inlateout("x5") w5 => d,
+            lateout("x6") e, lateout("x7") _, lateout("x8") _, lateout("x9") _, lateout("x10") _, lateout("x11") _,
             lateout("x12") _, lateout("x13") _, lateout("x14") _, lateout("x15") _, lateout("x16") _,
             lateout("x17") _, lateout("x18") _,
             options(nostack)
         );
     }
-    (code, value)
+    (code, value, [a, b, c, d, e])
 }
 
 /// The clock, in ticks of `DomainInfo::frequency`. Not ordered with the instructions around it.

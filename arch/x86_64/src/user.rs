@@ -12,25 +12,32 @@ pub const CONTEXT_BYTES: usize = Context::SIZE;
 /// Invokes a capability: six words in, code and value out (`cpu-driver/abi`, module `op`).
 #[inline(always)]
 pub fn syscall(words: [u64; 6]) -> (u64, u64) {
-    let (code, value);
+    let (code, value, _) = syscall_wide(words);
+    (code, value)
+}
+
+/// The same for an operation that answers five words more.
+#[inline(always)]
+pub fn syscall_wide(words: [u64; 6]) -> (u64, u64, [u64; 5]) {
+    let (code, value, a, b, c, d, e);
     // SAFETY: the CPU driver preserves what the System V ABI preserves, the stack, and the floating-point registers;
     // all else is declared lost. What the invocation does to memory is bounded by the caller's capabilities.
     unsafe {
         asm!(
             "syscall",
-            inlateout("rdi") words[0] => _,
-            inlateout("rsi") words[1] => _,
+            inlateout("rdi") words[0] => a,
+            inlateout("rsi") words[1] => b,
             inlateout("rdx") words[2] => value,
-            inlateout("r10") words[3] => _,
-            inlateout("r8") words[4] => _,
-            inlateout("r9") words[5] => _,
+            inlateout("r10") words[3] => c,
+            inlateout("r8") words[4] => d,
+            inlateout("r9") words[5] => e,
             lateout("rax") code,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),
         );
     }
-    (code, value)
+    (code, value, [a, b, c, d, e])
 }
 
 /// The clock (time-stamp counter), in the ticks of `DomainInfo::frequency`. Not ordered against other instructions.
