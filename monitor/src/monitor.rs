@@ -281,6 +281,7 @@ impl Monitor {
             self.ping_deadline(),
             self.stream_deadline(),
             self.client_deadline(),
+            self.proc_deadline(),
             self.heartbeat_deadline(),
             self.power_deadline(),
         ]
@@ -296,6 +297,7 @@ impl Monitor {
         self.ping_tick(sink);
         self.stream_tick(sink);
         self.client_tick(sink);
+        self.proc_tick(sink);
         self.heartbeat_tick(sink);
         self.log_tick(sink);
         self.power_flush(sink);

@@ -106,6 +106,20 @@ pub fn agreement(world: &World) -> Result<(), String> {
     Ok(())
 }
 
+/// No request to a process server is kept open by anybody, and no process waits for a listener that is gone.
+///
+/// # Errors
+/// Where one is.
+pub fn at_rest(world: &World) -> Result<(), String> {
+    for node in world.islands.iter().filter(|i| i.alive).flat_map(|i| &i.nodes) {
+        let (open, running) = (node.monitor.open_requests(), node.server.1.running());
+        if open != (0, 0) || running > 0 {
+            return Err(format!("{} keeps {open:?} requests open; {running} processes run", node.core));
+        }
+    }
+    Ok(())
+}
+
 /// Pings that nothing stands in the way of, once all has calmed down: from the first core of each island that lives to
 /// all it can reach, and back.
 pub fn last_pings(world: &World) -> Vec<(usize, CoreId, CoreId)> {

@@ -11,6 +11,7 @@
 //! | [`plan`] | [`Plan`]: what is simulated; [`Mutant`], deliberate bugs that a run must find |
 //! | [`memory`] | an island's memory for channels: blocks, each a capability in the island's table |
 //! | [`node`] | one core: its monitor, its channels and windows; [`node::Ports`] is the monitor's sink |
+//! | [`server`] | a process server |
 //! | [`world`] | all cores, the scheduler, virtual time |
 //! | [`faults`] | what goes wrong, and when |
 //! | [`load`] | requests of domains, and whether each is answered once and in time |
@@ -28,6 +29,7 @@ pub mod memory;
 pub mod node;
 pub mod plan;
 pub mod rng;
+pub mod server;
 #[cfg(test)]
 mod tests;
 pub mod world;

@@ -1,11 +1,13 @@
-//! Requests of domains: pings, streams, tables. Each must be answered once, and in time.
+//! Requests of domains: pings, streams, tables, processes. Each must be answered once, and in time.
 
 use crate::node::{Node, Port};
 use crate::plan::Plan;
 use crate::rng::Rng;
+use crate::server;
 use crate::world::BOUND;
 use skerry_hal::{CoreId, IslandId};
 use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::proc::{self, Credit, Kill, List, ProcessState, Spawn, WINDOW, Wait};
 use skerry_urpc::formats::shell::*;
 use skerry_urpc::wire::{self, Body, Header};
 use std::collections::BTreeMap;
@@ -59,7 +61,8 @@ impl Load {
             CoreId::new(IslandId(island), rng.below(plan.islands[island as usize].into()) as u16)
         };
         let (from, to) = (core(), core());
-        match rng.below(10) {
+        match rng.below(14) {
+            10..14 => self.process(node, to, now, rng),
             0..6 => self.ping(node, from, to, rng.between(1, 6) as u32, now, false),
             6..8 => {
                 let count = rng.between(1, 200);
@@ -77,6 +80,24 @@ impl Load {
         self.ask(node, &query, (from, to), count.into(), now, u64::from(count) + 8, sure);
     }
 
+    /// A request to a process server.
+    fn process(&mut self, node: &mut Node, to: CoreId, now: u64, rng: &mut Rng) {
+        let pid = rng.between(1, 12) as u32;
+        let pair = (node.core, to);
+        match rng.below(8) {
+            0..4 => {
+                let number = self.number.wrapping_add(1);
+                let mut spawn = Spawn { wait: rng.one_in(2).into(), len: 4, ..Spawn::default() };
+                spawn.text[..4].copy_from_slice(&u32::from(number).to_le_bytes());
+                let lines = if spawn.wait == 1 { server::lines(number.into()) } else { 0 };
+                self.ask(node, &spawn, pair, lines.into(), now, 16, false);
+            }
+            4 => self.ask(node, &Wait { pid, ..Wait::default() }, pair, 0, now, 16, false),
+            5 => self.ask(node, &Kill { pid, ..Kill::default() }, pair, 0, now, 16, false),
+            _ => self.ask(node, &List::default(), pair, 0, now, 16, false),
+        }
+    }
+
     #[expect(clippy::too_many_arguments, reason = "what makes up a request")]
     fn ask<B: Body>(
         &mut self,
@@ -89,7 +110,7 @@ impl Load {
         sure: bool,
     ) {
         self.number = self.number.wrapping_add(1);
-        let header = Header { request: self.number, ..Header::default() };
+        let header = Header { request: self.number, dst: to, ..Header::default() };
         let due = now + bounds * BOUND;
         let request = Request { what: B::KIND, from, to, count, issued: now, due, lines: 0, sure };
         self.open.insert((node.core, self.number), request);
@@ -100,19 +121,34 @@ impl Load {
     ///
     /// # Errors
     /// What is wrong with an answer.
-    pub fn read(&mut self, node: &mut Node) -> Result<bool, String> {
+    pub fn read(&mut self, node: &mut Node, now: u64) -> Result<bool, String> {
         let core = node.core;
         let Some(Port::Client { inbox, .. }) = node.ports.ports.get_mut(node.client.0 as usize) else {
             return Ok(false);
         };
         let busy = !inbox.is_empty();
+        let mut credits = Vec::new();
         for message in inbox.drain(..) {
             let key = (core, message.header().request);
             let Some(request) = self.open.get_mut(&key) else {
                 return Err(format!("an answer to request {} of {core}, which has no such", key.1));
             };
-            let Some(done) = message.body::<Done>() else {
+            let done = message.body::<Done>().map(|d| (d.refusal, d.lines));
+            let done = done.or_else(|| message.body::<proc::Done>().map(|d| (d.refusal, request.lines)));
+            let Some((refusal, announced)) = done else {
                 request.lines += 1;
+                if let Some(output) = message.body::<proc::Output>() {
+                    let number =
+                        u32::from_le_bytes([output.text[0], output.text[1], output.text[2], output.text[3]]);
+                    if request.what == Spawn::KIND && number != u32::from(key.1) {
+                        return Err(format!("{request:?}, number {}, hears what {number} prints", key.1));
+                    }
+                    if request.lines % (WINDOW / 2) == 0 {
+                        let credit = Credit { pieces: WINDOW / 2, ..Credit::default() };
+                        let header = Header { request: key.1, dst: request.to, ..Header::default() };
+                        credits.push(wire::encode(&header, &credit));
+                    }
+                }
                 if let Some(ticks) = message.body::<PingTicks>() {
                     if request.sure && ticks.lost > 0 || u64::from(ticks.count) != request.count {
                         return Err(format!("{request:?}: {ticks:?}"));
@@ -125,9 +161,18 @@ impl Load {
                 continue;
             };
             let request = self.open.remove(&key).expect("it was just found");
-            let result = Refusal::result(done.refusal);
-            if done.lines != request.lines && request.what != StreamQuery::KIND {
-                return Err(format!("{request:?}: {} lines announced", done.lines));
+            let result = Refusal::result(refusal);
+            if announced != request.lines && request.what != StreamQuery::KIND {
+                return Err(format!("{request:?}: {announced} lines announced"));
+            }
+            if request.what == Spawn::KIND && result.is_ok() {
+                // Killed ones have printed less.
+                let printed = u64::from(request.lines) - 1;
+                let killed =
+                    message.body::<proc::Done>().is_some_and(|d| d.state == ProcessState::Killed as u8);
+                if printed > request.count || printed < request.count && !killed {
+                    return Err(format!("{request:?}: {printed} lines"));
+                }
             }
             match result {
                 Ok(()) => self.served += 1,
@@ -141,6 +186,9 @@ impl Load {
                 }
                 Err(_) => self.refused += 1,
             }
+        }
+        for credit in credits {
+            node.monitor.message(now, node.client, &credit, &mut node.ports);
         }
         Ok(busy)
     }

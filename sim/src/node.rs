@@ -2,6 +2,7 @@
 
 use crate::plan::Mutant;
 use crate::rng::Rng;
+use crate::server::Server;
 use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_monitor::{Action, Chan, Event, Monitor, Sink};
 use skerry_urpc::formats::monitor::{PingDone, StreamData, StreamDone};
@@ -18,7 +19,7 @@ pub enum Port {
     Ring(Channel),
     /// The link of the same number.
     Window,
-    /// A domain on this core, which has room for some answers.
+    /// A domain on this core, its process server or a client, which has room for some messages.
     Client {
         /// What it has not read yet.
         inbox: VecDeque<Message>,
@@ -160,6 +161,8 @@ pub struct Node {
     pub ports: Ports,
     /// The channel of the domain that makes requests.
     pub client: Chan,
+    /// Its process server, and the channel to it.
+    pub server: (Chan, Server),
     /// What comes to the monitor later, and when.
     pub events: Vec<(u64, Event)>,
     /// Stopped until then.
@@ -178,6 +181,7 @@ impl Node {
             self.monitor.handle(now, event, &mut self.ports);
             busy = true;
         }
+        busy |= self.serve(now, rng);
         let count = self.ports.ports.len();
         let first = rng.below(count as u64) as usize;
         for n in 0..count {
@@ -206,6 +210,28 @@ impl Node {
         }
         self.monitor.flush(now, &mut self.ports);
         Ok(busy)
+    }
+
+    /// Lets the process server run, and takes what it says.
+    fn serve(&mut self, now: u64, rng: &mut Rng) -> bool {
+        let (chan, server) = (self.server.0, &mut self.server.1);
+        let mut busy = false;
+        if let Some(Port::Client { inbox, .. }) = self.ports.ports.get_mut(chan.0 as usize) {
+            busy |= !inbox.is_empty();
+            inbox.drain(..).for_each(|message| server.take(now, &message));
+        }
+        busy |= server.run(now, rng);
+        // What it says may lie for a while before the monitor looks.
+        while self.ports.hold[chan.0 as usize] <= now
+            && let Some(message) = self.server.1.said.pop_front()
+        {
+            self.monitor.message(now, chan, &message, &mut self.ports);
+            busy = true;
+        }
+        if rng.one_in(16) {
+            self.ports.hold[chan.0 as usize] = now + rng.below(crate::world::BOUND / 3);
+        }
+        busy
     }
 
     fn take(&mut self, now: u64, chan: Chan, mut message: Message) -> Result<(), StaleTaken> {
@@ -254,6 +280,6 @@ impl Node {
     /// When it has to run next, if nothing comes.
     pub fn deadline(&self) -> Option<u64> {
         let events = self.events.iter().map(|(due, _)| *due);
-        self.monitor.deadline().into_iter().chain(events).min()
+        self.monitor.deadline().into_iter().chain(events).chain(self.server.1.deadline()).min()
     }
 }

@@ -7,6 +7,7 @@ use crate::memory::{LAYOUT, Memory, Words};
 use crate::node::{Node, Port, Ports};
 use crate::plan::{Mutant, Plan};
 use crate::rng::Rng;
+use crate::server::Server;
 use skerry_hal::{CoreId, Epoch, Isa, IslandId};
 use skerry_monitor::{Action, Announce, Chan, Config, Event, Frames, LocalCore, Monitor};
 use skerry_urpc::greeting::Identity;
@@ -150,6 +151,7 @@ impl World {
             self.step().map_err(|what| failure(&self, what))?;
         }
         check::agreement(&self).map_err(|what| failure(&self, what))?;
+        check::at_rest(&self).map_err(|what| failure(&self, what))?;
         for (island, from, to) in check::last_pings(&self) {
             let now = self.now;
             self.load.ping(&mut self.islands[island].nodes[0], from, to, 2, now, true);
@@ -190,7 +192,7 @@ impl World {
         busy |= running
             .turn(self.now, &mut self.rng, faults)
             .map_err(|s| format!("{} took a message from {} in epoch {}", running.core, s.src, s.epoch))?;
-        busy |= self.load.read(running)?;
+        busy |= self.load.read(running, self.now)?;
         self.summary.digest = self.summary.digest.rotate_left(5) ^ running.ports.sent ^ self.now;
         for action in std::mem::take(&mut running.ports.actions) {
             self.act(island, node, action)?;
@@ -334,8 +336,10 @@ impl World {
     fn node(&mut self, core: CoreId, mut monitor: Monitor, mut ports: Ports) -> Node {
         let client = monitor.open_client().expect("a new monitor has channels to spare");
         ports.put(client, Load::client());
+        let server = monitor.open_server().expect("a new monitor has channels to spare");
+        ports.put(server, Load::client());
         let events = vec![(self.now, Event::Start)];
-        Node { core, monitor, ports, client, events, paused_until: 0 }
+        Node { core, monitor, ports, client, server: (server, Server::default()), events, paused_until: 0 }
     }
 
     /// Cores whose time has come are up.

@@ -3,6 +3,11 @@
 //! A *session* is one request of a client of this core, at whatever core its server is; an *asker* is one at the server
 //! of this core, from whatever core it comes. Each is closed by the server's last answer, or when the core at the other
 //! end is lost: then the client hears so, and the server is told that nobody listens any more.
+//!
+//! What a relay loses (its island died, its queue was full) nobody reports. So both ends number what they send
+//! ([`Message::flags`]), and a gap ends the session with [`Refusal::Aborted`]; a session without traffic probes once in a
+//! bound whether it is still known at the other end. The server knows askers by a number of this monitor's: an answer to
+//! an asker of a lost epoch is never taken for one to its successor, however alike their requests.
 
 use super::{RequestId, Requests};
 use crate::chans::Role;
@@ -14,8 +19,11 @@ use skerry_hal::{CoreId, Epoch};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::monitor::Fault;
-use skerry_urpc::formats::proc::{Credit, Done, Leave, is_answer, is_request};
+use skerry_urpc::formats::proc::{Credit, Done, Leave, Spawn, is_answer, is_request};
 use skerry_urpc::wire::{self, Body, Header};
+
+/// Bounds without a probe after which an asker is taken for gone.
+const SILENCE: u64 = 4;
 
 #[derive(Clone, Copy)]
 struct Session {
@@ -26,6 +34,10 @@ struct Session {
     request: u16,
     core: CoreId,
     epoch: Epoch,
+    /// Numbers of the next message to the server and of the next one from it.
+    next: (u16, u16),
+    /// When the other end is probed.
+    probe: Option<u64>,
 }
 
 /// A request at the server of this core.
@@ -34,6 +46,18 @@ struct Asker {
     core: CoreId,
     request: u16,
     epoch: Epoch,
+    /// What the server knows it by.
+    handle: u16,
+    /// Numbers of the next message to the client and of the next one from it.
+    next: (u16, u16),
+    /// When it is taken for gone if it does not probe.
+    until: Option<u64>,
+}
+
+impl Asker {
+    fn is(&self, core: CoreId, request: u16) -> bool {
+        (self.core, self.request) == (core, request)
+    }
 }
 
 #[derive(Default)]
@@ -42,11 +66,18 @@ pub(crate) struct State {
     sessions: [Option<Session>; MAX_SESSIONS],
     askers: Vec<Asker>,
     count: u8,
+    handle: u16,
 }
 
 /// Whether a kind passes between clients and process servers.
 pub(crate) const fn is_proc(kind: u16) -> bool {
     is_request(kind) || is_answer(kind)
+}
+
+/// Whether a message makes sense only as part of a request that is known.
+fn goes_on(message: &Message) -> bool {
+    matches!(message.kind, Credit::KIND | Leave::KIND)
+        || message.body::<Spawn>().is_some_and(|s| s.piece != 0)
 }
 
 impl Monitor {
@@ -56,101 +87,165 @@ impl Monitor {
         self.proc.server
     }
 
+    /// How many requests to process servers are open: those of clients here, and those at the server here.
+    pub fn open_requests(&self) -> (usize, usize) {
+        (self.proc.sessions.iter().flatten().count(), self.proc.askers.len())
+    }
+
     /// A message of a client's to a process server.
     pub(crate) fn proc_request(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
         let Header { request: answer, dst, .. } = message.header();
-        let known = self.proc.sessions.iter().flatten().find(|s| (s.chan, s.answer) == (chan, answer));
-        let sent = match known {
-            Some(&session) => self.proc_forward(session, message, sink),
+        let sessions = self.proc.sessions.iter().flatten();
+        let known = sessions.clone().find(|s| (s.chan, s.answer) == (chan, answer)).map(|s| s.request);
+        let request = match known {
+            Some(request) => request,
             // Its session has ended meanwhile.
-            None if matches!(message.kind, Credit::KIND | Leave::KIND) => Ok(()),
+            None if goes_on(message) => return,
             None => match self.proc_open(chan, answer, dst) {
-                Ok(session) => self.proc_forward(session, message, sink),
+                Ok(request) => request,
                 Err(refusal) => return self.proc_refuse(chan, answer, refusal, sink),
             },
         };
-        if let Err((request, refusal)) = sent {
-            self.proc_fault(request, refusal, sink);
-        }
+        self.proc_forward(request, message, sink);
     }
 
-    fn proc_open(&mut self, chan: Chan, answer: u16, core: CoreId) -> Result<Session, Refusal> {
+    fn proc_open(&mut self, chan: Chan, answer: u16, core: CoreId) -> Result<u16, Refusal> {
         self.status_of(core)?;
         let slot = self.proc.sessions.iter().position(Option::is_none).ok_or(Refusal::Busy)?;
         self.proc.count = self.proc.count.wrapping_add(1);
         let request = RequestId::new(Requests::Proc, slot, self.proc.count).raw();
-        let session = Session { chan, answer, request, core, epoch: self.epoch_of(core.island()) };
-        self.proc.sessions[slot] = Some(session);
-        Ok(session)
+        let (epoch, probe) = (self.epoch_of(core.island()), self.within(self.config.bound));
+        self.proc.sessions[slot] = Some(Session { chan, answer, request, core, epoch, next: (0, 0), probe });
+        Ok(request)
     }
 
-    fn proc_forward(
-        &mut self,
-        session: Session,
-        message: &Message,
-        sink: &mut dyn Sink,
-    ) -> Result<(), (u16, Refusal)> {
-        let mut onward = *message;
-        onward.set_header(&self.header(session.core, session.request));
-        if message.kind == Leave::KIND {
-            let _ = self.take_session(session.request, session.core);
-        }
-        self.try_send(&onward, session.core, sink).map_err(|refusal| (session.request, refusal))
-    }
-
-    fn take_session(&mut self, request: u16, core: CoreId) -> Option<Session> {
+    fn session(&mut self, request: u16) -> Option<&mut Option<Session>> {
         let slot = RequestId::slot(request, Requests::Proc)?;
-        self.proc.sessions.get_mut(slot)?.take_if(|s| s.request == request && s.core == core)
+        self.proc.sessions.get_mut(slot).filter(|s| s.is_some_and(|s| s.request == request))
+    }
+
+    fn proc_forward(&mut self, request: u16, message: &Message, sink: &mut dyn Sink) {
+        let probe = self.within(self.config.bound);
+        let Some(entry) = self.session(request) else { return };
+        let Some(session) = entry.as_mut() else { return };
+        let (core, number) = (session.core, session.next.0);
+        session.next.0 = number.wrapping_add(1);
+        session.probe = probe;
+        if message.kind == Leave::KIND {
+            *entry = None;
+        }
+        let mut onward = *message;
+        onward.flags = number;
+        onward.set_header(&self.header(core, request));
+        if let Err(refusal) = self.try_send(&onward, core, sink) {
+            self.proc_fault(request, refusal, sink);
+        }
     }
 
     /// A request for the server of this core, or an answer for a client of this core.
     pub(crate) fn on_proc(&mut self, message: &Message, header: &Header, sink: &mut dyn Sink) {
         if is_answer(message.kind) {
-            self.proc_answer(message, header, sink);
+            self.proc_answer(message, header, sink)
         } else {
-            self.proc_serve(message, header, sink);
+            self.proc_serve(message, header, sink)
         }
     }
 
     fn proc_serve(&mut self, message: &Message, header: &Header, sink: &mut dyn Sink) {
         let (core, request) = (header.src, header.request);
-        let known = self.proc.askers.iter().any(|a| (a.core, a.request) == (core, request));
-        if !known {
-            if matches!(message.kind, Credit::KIND | Leave::KIND) {
+        let index = match self.proc.askers.iter().position(|a| a.is(core, request)) {
+            Some(index) => index,
+            // Its first message was lost, or it was given up here.
+            None if goes_on(message) || message.flags != 0 => {
+                if message.kind != Leave::KIND {
+                    self.fault(message.kind, header, Refusal::Aborted, sink);
+                }
                 return;
             }
-            if self.proc.askers.len() >= MAX_ASKERS {
+            None if self.proc.askers.len() >= MAX_ASKERS => {
                 return self.fault(message.kind, header, Refusal::Busy, sink);
             }
-            let epoch = self.epoch_of(core.island());
-            self.proc.askers.push(Asker { core, request, epoch });
+            None => {
+                let (epoch, handle) = (self.epoch_of(core.island()), self.new_handle());
+                self.proc.askers.push(Asker { core, request, epoch, handle, next: (0, 0), until: None });
+                self.proc.askers.len() - 1
+            }
+        };
+        let until = self.within(self.config.bound.saturating_mul(SILENCE));
+        let asker = &mut self.proc.askers[index];
+        if message.flags != asker.next.1 {
+            self.proc_drop_askers(|a| a.is(core, request), sink);
+            return self.fault(message.kind, header, Refusal::Aborted, sink);
+        }
+        asker.next.1 = asker.next.1.wrapping_add(1);
+        asker.until = until;
+        let handle = asker.handle;
+        if message.body::<Credit>().is_some_and(|credit| credit.pieces == 0) {
+            return;
         }
         if message.kind == Leave::KIND {
-            self.proc.askers.retain(|a| (a.core, a.request) != (core, request));
+            self.proc.askers.swap_remove(index);
         }
-        if let Err(refusal) = self.serve_with(message, sink) {
-            self.proc.askers.retain(|a| (a.core, a.request) != (core, request));
+        if let Err(refusal) = self.to_server(core, handle, message, sink) {
+            self.proc.askers.retain(|a| !a.is(core, request));
             self.fault(message.kind, header, refusal, sink);
         }
     }
 
-    fn serve_with(&mut self, message: &Message, sink: &mut dyn Sink) -> Result<(), Refusal> {
+    /// A number that no asker has. The last one to have had it is long gone.
+    fn new_handle(&mut self) -> u16 {
+        loop {
+            self.proc.handle = self.proc.handle.wrapping_add(1);
+            if self.proc.askers.iter().all(|a| a.handle != self.proc.handle) {
+                return self.proc.handle;
+            }
+        }
+    }
+
+    fn to_server(
+        &mut self,
+        core: CoreId,
+        handle: u16,
+        message: &Message,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Refusal> {
         let chan = self.proc.server.ok_or(Refusal::NoServer)?;
-        self.chans.get_mut(chan).ok_or(Refusal::NoServer)?.send(chan, message, sink)
+        let mut onward = *message;
+        onward.flags = 0;
+        onward.set_header(&Header { src: core, ..self.header(self.core, handle) });
+        self.chans.get_mut(chan).ok_or(Refusal::NoServer)?.send(chan, &onward, sink)
     }
 
     fn proc_answer(&mut self, message: &Message, header: &Header, sink: &mut dyn Sink) {
-        let slot = RequestId::slot(header.request, Requests::Proc);
-        let found = slot.and_then(|slot| *self.proc.sessions.get(slot)?);
-        let Some(session) = found.filter(|s| s.request == header.request && s.core == header.src) else {
-            return;
-        };
+        let probe = self.within(self.config.bound);
+        let Some(entry) = self.session(header.request) else { return };
+        let Some(session) = entry.as_mut().filter(|s| s.core == header.src) else { return };
+        if message.flags != session.next.1 {
+            return self.proc_break(header.request, sink);
+        }
+        session.next.1 = session.next.1.wrapping_add(1);
+        session.probe = probe;
+        let (chan, core, answer) = (session.chan, session.core, session.answer);
         if message.kind == Done::KIND {
-            let _ = self.take_session(session.request, session.core);
+            *entry = None;
         }
         let mut onward = *message;
-        onward.set_header(&Header { src: session.core, ..self.header(self.core, session.answer) });
-        self.proc_to_client(session.chan, &onward, sink);
+        onward.flags = 0;
+        onward.set_header(&Header { src: core, ..self.header(self.core, answer) });
+        self.proc_to_client(chan, &onward, sink);
+    }
+
+    /// Something of a session was lost: both ends are told.
+    fn proc_break(&mut self, request: u16, sink: &mut dyn Sink) {
+        let Some(Some(session)) = self.session(request).map(Option::take) else { return };
+        self.proc_leave(&session, sink);
+        self.proc_refuse(session.chan, session.answer, Refusal::Aborted, sink);
+    }
+
+    fn proc_leave(&mut self, session: &Session, sink: &mut dyn Sink) {
+        let mut leave = wire::encode(&self.header(session.core, session.request), &Leave::default());
+        leave.flags = session.next.0;
+        self.send(&leave, session.core, sink);
     }
 
     fn proc_to_client(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
@@ -167,40 +262,46 @@ impl Monitor {
 
     /// What the server of this core says: an answer to one of its askers.
     pub(crate) fn server_message(&mut self, message: &Message, sink: &mut dyn Sink) {
-        let Header { dst, request, .. } = message.header();
-        let known = self.proc.askers.iter().position(|a| (a.core, a.request) == (dst, request));
+        let Header { dst, request: handle, .. } = message.header();
+        let known = self.proc.askers.iter().position(|a| a.is(dst, a.request) && a.handle == handle);
         let (true, Some(index)) = (is_answer(message.kind), known) else {
-            self.counters.bad += 1;
+            // It may not have heard yet that the asker is gone.
+            self.counters.stale += 1;
             return;
         };
+        let asker = &mut self.proc.askers[index];
+        let (request, number) = (asker.request, asker.next.0);
+        asker.next.0 = number.wrapping_add(1);
         if message.kind == Done::KIND {
             self.proc.askers.swap_remove(index);
         }
         let mut onward = *message;
+        onward.flags = number;
         onward.set_header(&self.header(dst, request));
-        self.send(&onward, dst, sink);
+        if self.try_send(&onward, dst, sink).is_err() {
+            // The asker finds out by its next probe, for which there is room again.
+            self.counters.faults += 1;
+            self.proc_drop_askers(|a| a.is(dst, request), sink);
+        }
     }
 
     /// A message between client and server ended somewhere.
     pub(crate) fn proc_fault(&mut self, request: u16, refusal: Refusal, sink: &mut dyn Sink) {
-        let slot = RequestId::slot(request, Requests::Proc);
-        let found = slot.and_then(|slot| *self.proc.sessions.get(slot)?).filter(|s| s.request == request);
-        if let Some(session) = found {
-            let _ = self.take_session(request, session.core);
+        if let Some(Some(session)) = self.session(request).map(Option::take) {
             self.proc_refuse(session.chan, session.answer, refusal, sink);
         }
     }
 
     /// An answer of this core's server did not arrive: its asker is not served any more.
     pub(crate) fn proc_answer_lost(&mut self, fault: &Fault, request: u16, sink: &mut dyn Sink) {
-        self.proc_drop_askers(|a| (a.core, a.request) == (fault.dst, request), sink);
+        self.proc_drop_askers(|a| a.is(fault.dst, request), sink);
     }
 
     fn proc_drop_askers(&mut self, which: impl Fn(&Asker) -> bool, sink: &mut dyn Sink) {
         let gone: Vec<Asker> = self.proc.askers.extract_if(.., |a| which(a)).collect();
         for asker in gone {
-            let header = Header { src: asker.core, ..self.header(self.core, asker.request) };
-            if self.serve_with(&wire::encode(&header, &Leave::default()), sink).is_err() {
+            let leave = wire::encode(&Header::default(), &Leave::default());
+            if self.to_server(asker.core, asker.handle, &leave, sink).is_err() {
                 self.counters.faults += 1;
             }
         }
@@ -216,21 +317,21 @@ impl Monitor {
                 self.proc_fault(session.request, Refusal::Aborted, sink);
             }
         }
-        let gone: Vec<(CoreId, u16)> = self
+        let gone: Vec<u16> = self
             .proc
             .askers
             .iter()
             .filter(|a| self.status_of(a.core).is_err() || self.is_void(a.core.island(), a.epoch))
-            .map(|a| (a.core, a.request))
+            .map(|a| a.handle)
             .collect();
-        self.proc_drop_askers(|a| gone.contains(&(a.core, a.request)), sink);
+        self.proc_drop_askers(|a| gone.contains(&a.handle), sink);
     }
 
     /// The channel to `peer` is gone, and with it perhaps a request or its answer.
     pub(crate) fn proc_way_lost(&mut self, peer: CoreId, sink: &mut dyn Sink) {
         for slot in 0..MAX_SESSIONS {
             if let Some(session) = self.proc.sessions[slot].filter(|s| s.core == peer) {
-                self.proc_fault(session.request, Refusal::Aborted, sink);
+                self.proc_break(session.request, sink);
             }
         }
         self.proc_drop_askers(|a| a.core == peer, sink);
@@ -240,7 +341,7 @@ impl Monitor {
     pub(crate) fn proc_client_gone(&mut self, chan: Chan, sink: &mut dyn Sink) {
         for slot in 0..MAX_SESSIONS {
             if let Some(session) = self.proc.sessions[slot].take_if(|s| s.chan == chan) {
-                self.send_body(session.core, session.request, &Leave::default(), sink);
+                self.proc_leave(&session, sink);
             }
         }
     }
@@ -250,110 +351,29 @@ impl Monitor {
         self.proc.server = None;
         for asker in core::mem::take(&mut self.proc.askers) {
             let done = Done { refusal: Refusal::NoServer as u16, ..Done::default() };
-            self.send_body(asker.core, asker.request, &done, sink);
+            let mut last = wire::encode(&self.header(asker.core, asker.request), &done);
+            last.flags = asker.next.0;
+            self.send(&last, asker.core, sink);
         }
+    }
+
+    pub(crate) fn proc_deadline(&self) -> Option<u64> {
+        let probes = self.proc.sessions.iter().flatten().filter_map(|s| s.probe);
+        probes.chain(self.proc.askers.iter().filter_map(|a| a.until)).min()
+    }
+
+    pub(crate) fn proc_tick(&mut self, sink: &mut dyn Sink) {
+        for slot in 0..MAX_SESSIONS {
+            let due = self.proc.sessions[slot].filter(|s| self.is_past(s.probe));
+            if let Some(session) = due {
+                let probe = wire::encode(&Header::default(), &Credit::default());
+                self.proc_forward(session.request, &probe, sink);
+            }
+        }
+        let now = self.now;
+        self.proc_drop_askers(|a| a.until.is_some_and(|until| until <= now), sink);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::Event;
-    use crate::testkit::{Log, core, joined, message};
-    use skerry_urpc::formats::proc::{List, Output, Wait};
-
-    fn ask<B: Body>(request: u16, to: CoreId, body: &B) -> Message {
-        wire::encode(&Header { request, dst: to, ..Header::default() }, body)
-    }
-
-    fn done(log: &mut Log) -> Option<(u16, Refusal)> {
-        let (_, (header, done)) = log.take_sent::<Done>()?;
-        Some((header.request, Refusal::from_raw(done.refusal)))
-    }
-
-    #[test]
-    fn a_request_goes_to_its_core_and_the_answers_come_back() {
-        let (mut m, mut log) = joined();
-        let client = m.open_client().unwrap();
-        let far = core(1, 0);
-        m.message(3, client, &ask(7, far, &List::default()), &mut log);
-        let (chan, (header, _)) = log.take_sent::<List>().expect("on its way");
-        assert_eq!((chan, header.dst), (Chan(0), far));
-        m.message(4, Chan(0), &message(core(1, 1), core(0, 0), header.request, &Output::default()), &mut log);
-        assert!(log.take_sent::<Output>().is_none(), "of a core that was not asked");
-        m.message(4, Chan(0), &message(far, core(0, 0), header.request, &Output::default()), &mut log);
-        let (chan, (answer, _)) = log.take_sent::<Output>().expect("an answer");
-        assert_eq!((chan, answer.request, answer.src), (client, 7, far));
-        m.message(5, client, &ask(7, far, &Credit { pieces: 1, ..Credit::default() }), &mut log);
-        assert_eq!(log.take_sent::<Credit>().map(|(_, (h, _))| h.request), Some(header.request));
-        for _ in 0..2 {
-            m.message(6, Chan(0), &message(far, core(0, 0), header.request, &Done::default()), &mut log);
-        }
-        assert!(log.take_sent::<Done>().is_some());
-        assert!(log.take_sent::<Done>().is_none(), "the last answer is the last");
-        m.message(7, client, &ask(7, far, &Credit::default()), &mut log);
-        assert!(log.take_sent::<Credit>().is_none(), "its session has ended");
-    }
-
-    #[test]
-    fn what_cannot_be_asked_is_refused() {
-        let (mut m, mut log) = joined();
-        let client = m.open_client().unwrap();
-        for (to, refusal) in [(core(9, 0), Refusal::Unknown), (core(1, 1), Refusal::NotUp)] {
-            m.message(3, client, &ask(1, to, &List::default()), &mut log);
-            assert_eq!(done(&mut log), Some((1, refusal)));
-        }
-        m.message(3, client, &ask(2, core(0, 0), &List::default()), &mut log);
-        m.flush(4, &mut log);
-        assert_eq!(done(&mut log), Some((2, Refusal::NoServer)));
-        for n in 0..=MAX_SESSIONS as u16 {
-            m.message(5, client, &ask(10 + n, core(1, 0), &Wait::default()), &mut log);
-        }
-        assert_eq!(done(&mut log), Some((10 + MAX_SESSIONS as u16, Refusal::Busy)));
-        m.handle(6, Event::LinkLost { link: 0, why: "silent".into() }, &mut log);
-        let lost = core::iter::from_fn(|| done(&mut log)).filter(|d| d.1 == Refusal::Lost).count();
-        assert_eq!(lost, MAX_SESSIONS, "everybody hears of the loss");
-        assert!(m.proc.sessions.iter().all(Option::is_none));
-    }
-
-    #[test]
-    fn a_server_hears_who_does_not_listen_any_more() {
-        let (mut m, mut log) = joined();
-        let server = m.open_server().unwrap();
-        let far = core(1, 0);
-        m.message(3, Chan(0), &message(far, core(0, 0), 5, &Wait { pid: 3, ..Wait::default() }), &mut log);
-        let (chan, (header, wait)) = log.take_sent::<Wait>().expect("served");
-        assert_eq!((chan, header.src, header.request, wait.pid), (server, far, 5, 3));
-        m.message(4, server, &ask(6, far, &Output::default()), &mut log);
-        assert!(log.take_sent::<Output>().is_none(), "nobody asked under that number");
-        m.message(4, server, &ask(5, far, &Output::default()), &mut log);
-        assert_eq!(log.take_sent::<Output>().map(|(chan, _)| chan), Some(Chan(0)));
-        m.handle(5, Event::LinkLost { link: 0, why: "silent".into() }, &mut log);
-        let (chan, (header, _)) = log.take_sent::<Leave>().expect("told");
-        assert_eq!((chan, header.src, header.request), (server, far, 5));
-        assert!(m.proc.askers.is_empty());
-    }
-
-    #[test]
-    fn the_end_of_a_server_ends_what_it_was_asked() {
-        let (mut m, mut log) = joined();
-        let server = m.open_server().unwrap();
-        m.message(3, Chan(0), &message(core(1, 0), core(0, 0), 5, &Wait::default()), &mut log);
-        m.handle(4, Event::ChannelClosed { chan: server, why: "dead".into() }, &mut log);
-        assert_eq!(done(&mut log), Some((5, Refusal::NoServer)));
-        m.message(3, Chan(0), &message(core(1, 0), core(0, 0), 6, &Wait::default()), &mut log);
-        let (_, (header, fault)) = log.take_sent::<Fault>().expect("a fault");
-        assert_eq!((header.request, fault.refusal), (6, Refusal::NoServer as u16));
-    }
-
-    #[test]
-    fn askers_are_bounded() {
-        let (mut m, mut log) = joined();
-        let _server = m.open_server().unwrap();
-        for n in 0..=MAX_ASKERS as u16 {
-            m.message(3, Chan(0), &message(core(1, 0), core(0, 0), n, &Wait::default()), &mut log);
-        }
-        let (_, (header, fault)) = log.take_sent::<Fault>().expect("a fault");
-        assert_eq!((header.request, fault.refusal), (MAX_ASKERS as u16, Refusal::Busy as u16));
-    }
-}
+mod tests;

@@ -69,8 +69,10 @@ interface! {
             more: u8,
             /// Bytes used of `text`.
             len: u8,
+            /// Its number among the pieces of the text, from 0.
+            piece: u8,
             /// The text, UTF-8.
-            text: [u8; 29],
+            text: [u8; 28],
         }
         /// Asks for the output of a process from now on, and for its end.
         fn wait(Wait) = 0x0601 {

@@ -25,7 +25,8 @@ impl Session {
         let pieces: Vec<&[u8]> = text.as_bytes().chunks(Spawn::default().text.len()).collect();
         for (n, part) in pieces.iter().enumerate() {
             let more = u8::from(n + 1 < pieces.len());
-            let mut piece = Spawn { wait: wait.into(), more, len: part.len() as u8, ..Spawn::default() };
+            let (piece, len) = (n as u8, part.len() as u8);
+            let mut piece = Spawn { wait: wait.into(), more, len, piece, ..Spawn::default() };
             piece.text[..part.len()].copy_from_slice(part);
             self.tell(core, request, &piece).await?;
         }
