@@ -17,7 +17,7 @@ use skerry_urpc::{Channel, Message, Transport};
 use skerry_user::chan::{Chan, PAGE_LAYOUT, Peer};
 use skerry_user::dispatch::{self, Thread};
 use skerry_user::sys::invoke;
-use skerry_user::{Domain, ISA, cap, clock};
+use skerry_user::{Domain, ISA, cap, clock, println, program};
 
 skerry_user::main!(main, heap = 256 << 10);
 
@@ -28,9 +28,8 @@ const UPCALLS: u64 = 3;
 /// Bytes of the stacks of thread and upcall.
 const STACK: u64 = 16 << 10;
 
-fn main(mut domain: Domain) {
-    let Some(chan) = Chan::listed(&mut domain, Peer::Monitor) else { return };
-    let mut out = Out { chan };
+fn main(mut domain: Domain) -> u8 {
+    let mut out = Out { monitor: Chan::listed(&mut domain, Peer::Monitor) };
     let name = domain.info.arg("name").unwrap_or("all");
     let all = name == "all";
     let mut known = false;
@@ -49,7 +48,7 @@ fn main(mut domain: Domain) {
     }
     if name == "urpc.xisa" {
         let Some(times) = across::measure(&mut domain) else {
-            return out.send(&Done { refusal: Refusal::TimedOut as u16, ..Done::default() });
+            return out.done(Err(Refusal::TimedOut));
         };
         known = true;
         times.lines().iter().for_each(|line| out.line(line));
@@ -62,11 +61,10 @@ fn main(mut domain: Domain) {
     }
     if all || name == "upcall" {
         // Does not come back: the upcall says the last word.
-        upcalls(&mut domain, &mut out);
+        upcalls(&mut domain);
         known = false;
     }
-    let refusal = if known { 0 } else { Refusal::BadRequest as u16 };
-    out.send(&Done { refusal, ..Done::default() });
+    out.done(if known { Ok(()) } else { Err(Refusal::BadRequest) })
 }
 
 /// Every message of the system, laid out by this ISA's compiler: the checksum that all ISAs must have in common.
@@ -118,16 +116,12 @@ fn message(domain: &mut Domain) -> Option<u64> {
 static SEEN: AtomicU64 = AtomicU64::new(0);
 
 /// A thread that never gives the core up, and sees by `SEEN` how often it lost it. Then it says so and ends.
-extern "C" fn spin(out: u64) -> ! {
+extern "C" fn spin(_: u64) -> ! {
     while SEEN.load(Ordering::Relaxed) < UPCALLS {
         skerry_user::relax();
     }
-    #[expect(unsafe_code, reason = "a thread's argument is one word")]
-    // SAFETY: `upcalls` leaked it for this thread alone.
-    let out = unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Out>(out as usize) };
-    out.line(&alloc::format!("upcall.seen.{} {UPCALLS} upcalls", ISA.name()));
-    out.send(&Done::default());
-    skerry_user::rt::stop();
+    println!("upcall.seen.{} {UPCALLS} upcalls", ISA.name());
+    program::exit(0);
 }
 
 /// The thread lost the core: count, and take it up again.
@@ -138,42 +132,44 @@ extern "C" fn upcall() -> ! {
     skerry_user::rt::stop();
 }
 
-fn upcalls(domain: &mut Domain, out: &mut Out) {
+fn upcalls(domain: &mut Domain) {
     let Ok((_, stacks)) = domain.zeroed(2 * STACK, None) else { return };
     let middle = stacks.addr + STACK;
-    let Some(chan) = out.take(domain) else { return };
-    let out = alloc::boxed::Box::leak(alloc::boxed::Box::new(Out { chan }));
-    let arg = core::ptr::from_mut(out).expose_provenance() as u64;
-    let thread = Thread { entry: spin, stack_top: middle + STACK, arg };
+    let thread = Thread { entry: spin, stack_top: middle + STACK, arg: 0 };
     if let Err(error) = dispatch::start(&thread, upcall, middle) {
         skerry_user::logging::error!("upcall: {error}");
     }
 }
 
-/// Where figures go.
+/// Where figures go: to the process server, or, of the halves that monitors run, to the monitor.
 struct Out {
-    chan: Chan,
+    monitor: Option<Chan>,
 }
 
 impl Out {
-    /// The channel, for whoever speaks last.
-    fn take(&mut self, domain: &mut Domain) -> Option<Chan> {
-        let (_, view) = domain.zeroed(2 * PAGE_SIZE, None).ok()?;
-        let (a, b) = (view.block(0, PAGE_SIZE).ok()?, view.block(PAGE_SIZE, PAGE_SIZE).ok()?);
-        let dead = Chan::new(a, b, PAGE_LAYOUT, skerry_user::chan::Wake::Never).ok()?;
-        Some(core::mem::replace(&mut self.chan, dead))
-    }
-
     fn send<B: Body>(&mut self, body: &B) {
+        let Some(chan) = &mut self.monitor else { return };
         let message = encode(&Header::default(), body);
-        while self.chan.try_send(&message).is_err() {
+        while chan.try_send(&message).is_err() {
             // Full: let the monitor read.
             let _refused = cap::SELF.give_way();
         }
-        self.chan.kick();
+        chan.kick();
+    }
+
+    /// The last word; the exit status.
+    fn done(&mut self, result: Result<(), Refusal>) -> u8 {
+        self.send(&Done { refusal: Refusal::code(result), ..Done::default() });
+        if let (Err(refusal), None) = (result, &self.monitor) {
+            println!("bench: {refusal}; see `help bench`");
+        }
+        u8::from(result.is_err())
     }
 
     fn line(&mut self, text: &str) {
+        if self.monitor.is_none() {
+            return program::line(text);
+        }
         let pieces = text.as_bytes().chunks(30);
         let last = pieces.len();
         for (n, part) in pieces.enumerate() {

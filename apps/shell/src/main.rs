@@ -20,13 +20,13 @@ skerry_user::main!(main);
 const MAX_LINE: usize = 512;
 
 fn main(mut domain: Domain) {
-    let exec = Executor::new();
+    let (exec, core) = (Executor::new(), domain.info.core);
     let chans = (Chan::listed(&mut domain, Peer::Console), Chan::listed(&mut domain, Peer::Monitor));
     let (Some(console), Some(monitor)) = chans else {
         error!("no console or no monitor: nothing to do");
         return;
     };
-    let session = Session::new(AsyncChan::new(console, &exec), AsyncChan::new(monitor, &exec));
+    let session = Session::new(AsyncChan::new(console, &exec), AsyncChan::new(monitor, &exec), core);
     let task = async move {
         if let Err(Gone) = serve(&session).await {
             error!("console or monitor is gone");

@@ -127,11 +127,11 @@ fn proc_caps(
     let node = island.node_of(domain.info.core.local()).unwrap_or(0);
     let beside = island.cores().iter().filter(|core| core.node == node).count() as u64;
     let share = domain.mem.free_on(node) / (beside + 1);
-    child.give_ram(domain, share.clamp(PROC.0, PROC.1) & !(skerry_abi::PAGE_SIZE - 1))
+    child.give_ram(domain, share.max(PROC) & !(skerry_abi::PAGE_SIZE - 1))
 }
 
-/// RAM for the programs of this core, at least and at most.
-const PROC: (u64, u64) = (2 << 20, 64 << 20);
+/// RAM for the programs of this core, at least.
+const PROC: u64 = 2 << 20;
 
 /// The monitor gets all that is left.
 fn monitor_caps(

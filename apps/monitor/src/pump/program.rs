@@ -1,4 +1,5 @@
-//! The benchmarks, a domain that the shell has this monitor run: its lines become answers.
+//! The benchmarks that are the monitor's own: its meter, and the halves of one across islands, which get parts of the
+//! monitor's windows. The half's lines become answers. All other programs are the process servers'.
 
 use super::Pump;
 use alloc::format;
@@ -11,7 +12,7 @@ use skerry_urpc::wire::{Body, Header, encode};
 use skerry_user::cap::SELF;
 use skerry_user::chan::{Chan as UserChan, Peer};
 use skerry_user::logging::error;
-use skerry_user::spawn::{CHANNEL_EVENT, Child, Running, SpawnError};
+use skerry_user::spawn::{self, CHANNEL_EVENT, Child, Running, SpawnError};
 
 /// RAM of a program.
 const RAM: u64 = 256 << 10;
@@ -46,10 +47,7 @@ impl Pump {
         let started = match name {
             "monitor.ping" => self.start_meter(request),
             "urpc.xisa" => self.bench_across(request),
-            _ => self.spawn(name, &[], Some(request)).map_err(|why| {
-                error!("bench: {why}");
-                Refusal::Busy
-            }),
+            _ => Err(Refusal::BadRequest),
         };
         if let Err(refusal) = started {
             self.answer_done(request, refusal as u16, 0);
@@ -71,16 +69,28 @@ impl Pump {
         let missing = SpawnError::Refused("no bench in the bundle", skerry_abi::Error::EmptySlot);
         let file = self.starter.bench.ok_or(missing)?;
         let domain = &mut self.domain;
-        let mut child = Child::load(domain, "bench", file, &format!("name={name}"))?;
-        child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
-        child.give_ram(domain, RAM)?;
-        for given in give {
-            child.give(given.purpose, given.cap, given.what, Rights::all())?;
-        }
-        let own = domain.mem.endpoint(SELF, CHANNEL_EVENT);
-        let wake = own.map_err(|error| SpawnError::Refused("own endpoint", error.into()))?;
-        child.on_death(wake);
-        let chan = child.connect_parent(domain, Peer::Monitor, wake, CHANNEL_EVENT)?;
+        let wake = domain.mem.endpoint(SELF, CHANNEL_EVENT);
+        let wake = wake.map_err(|error| SpawnError::Refused("own endpoint", error.into()))?;
+        let args = format!("name={name}");
+        let program = spawn::Program { name: "bench", file, args: &args };
+        let mut child = Child::load_with(domain, &program, RAM)?;
+        let mut furnish = || {
+            child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
+            for given in give {
+                child.give(given.purpose, given.cap, given.what, Rights::all())?;
+            }
+            child.on_death(wake);
+            let chan = child.connect_parent(domain, Peer::Monitor, wake, CHANNEL_EVENT)?;
+            child.give_rest()?;
+            Ok(chan)
+        };
+        let chan = match furnish() {
+            Ok(chan) => chan,
+            Err(error) => {
+                child.abandon(domain);
+                return Err(error);
+            }
+        };
         let running = child.start(domain)?;
         self.program = Some(Program { chan, running, request, lines: 0 });
         Ok(())
@@ -103,18 +113,14 @@ impl Pump {
                     program.lines += u32::from(line.more == 0);
                     self.answer_some(request, &line);
                 } else if let Some(done) = message.body::<Done>() {
-                    let lines = program.lines;
-                    self.program = None;
-                    self.end_program(request, done.refusal, lines);
+                    self.end_program(request, done.refusal);
                 }
                 true
             }
             Ok(None) if program.running.dispatcher.state() != Ok(DEAD) => false,
             // It ended without a last word, or wrote nonsense.
             Ok(None) | Err(_) => {
-                let lines = program.lines;
-                self.program = None;
-                self.end_program(request, Refusal::Aborted as u16, lines);
+                self.end_program(request, Refusal::Aborted as u16);
                 true
             }
         }
@@ -126,7 +132,11 @@ impl Pump {
         }
     }
 
-    fn end_program(&mut self, request: Option<u16>, refusal: u16, lines: u32) {
+    fn end_program(&mut self, request: Option<u16>, refusal: u16) {
+        let Some(Program { running, lines, .. }) = self.program.take() else { return };
+        if let Err(error) = running.reclaim(&mut self.domain) {
+            error!("bench: what it was made of does not come back: {error}");
+        }
         self.answer_some(request, &Done { refusal, lines, ..Done::default() });
     }
 

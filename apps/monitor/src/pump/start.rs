@@ -21,8 +21,8 @@ use skerry_user::mem::Object;
 use skerry_user::vspace::{Mapping, R, RW};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// RAM of a core, at least and at most.
-const RAM: (u64, u64) = (4 << 20, 64 << 20);
+/// RAM of a core, at least.
+const RAM: u64 = 4 << 20;
 
 /// What every start needs.
 pub struct Starter {
@@ -74,7 +74,7 @@ impl Starter {
         for node in domain.mem.nodes() {
             let cores = config.cores.iter().filter(|core| u32::from(core.node) == node).count() as u64;
             let free = domain.mem.free_on(node);
-            let share = (free / (cores + 1)).saturating_sub(SLICE).clamp(RAM.0, RAM.1);
+            let share = (free / (cores + 1)).saturating_sub(SLICE).max(RAM);
             this.shares.insert(node, share & !(PAGE_SIZE - 1));
         }
         this
@@ -114,7 +114,7 @@ impl Pump {
         let parts = plan.parts.clone();
         let monitor = self.starter.monitor.ok_or("no monitor in the bundle")?;
         let node = u32::from(node);
-        let share = self.starter.shares.get(&node).copied().unwrap_or(RAM.0);
+        let share = self.starter.shares.get(&node).copied().unwrap_or(RAM);
         let domain = &mut self.domain;
 
         let slice = Given::take(domain, SLICE, SLICE, node)?;
