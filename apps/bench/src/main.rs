@@ -6,6 +6,7 @@
 extern crate alloc;
 
 mod across;
+mod caps;
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +45,13 @@ fn main(mut domain: Domain) -> u8 {
         known = true;
         if let Some(ticks) = message(&mut domain) {
             out.figure("urpc.msg", ticks);
+        }
+    }
+    if let Some(figures) = caps::figures(&mut domain, name) {
+        known = figures.is_ok();
+        match figures {
+            Ok(lines) => lines.iter().for_each(|(name, ticks)| out.figure(name, *ticks)),
+            Err(error) => skerry_user::logging::error!("{name}: {error}"),
         }
     }
     if name == "urpc.xisa" {

@@ -64,7 +64,7 @@ ops! {
     Map = 20,
     /// VNode: unmaps w1 hi entries from entry w1 lo. (w2 is unused: all translations of user addresses are forgotten.)
     Unmap = 21,
-    /// VNode: changes flags of at most 32 entries. w1, w2 as in `Unmap`; w3: flags; w4: CPtr of the mapped capability, which must carry the
+    /// VNode: changes flags, all or nothing; to executable at most 32 entries. w1, w2 as in `Unmap`; w3: flags; w4: CPtr of the mapped capability, which must carry the
     /// rights, or 0: then flags can only be taken away.
     Protect = 22,
 

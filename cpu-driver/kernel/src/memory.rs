@@ -3,6 +3,7 @@
 
 use crate::dispatcher::{Dcb, DcbRef, Ring, RingRef};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 use skerry_caps::{Slot, SlotRef, Store};
 use skerry_hal::paging::ENTRIES;
 use skerry_hal::{Machine, PhysAddr};
@@ -68,20 +69,21 @@ impl<M: Machine> Memory<M> {
 
     /// A page-table entry.
     pub fn entry(&self, table: PhysAddr, index: usize) -> u64 {
-        let ptr = self.entry_ptr(table, index);
-        // SAFETY: see the type; the hardware walker may set no bit in it (accessed and dirty are preset).
-        unsafe { ptr.read_volatile() }
+        self.entries(table, index, 1)[0].load(Ordering::Relaxed)
     }
 
     /// Sets a page-table entry.
     pub fn set_entry(&mut self, table: PhysAddr, index: usize, value: u64) {
-        let ptr = self.entry_ptr(table, index);
-        // SAFETY: see the type; volatile, since the hardware walker reads it.
-        unsafe { ptr.write_volatile(value) }
+        self.entries(table, index, 1)[0].store(value, Ordering::Relaxed);
     }
 
-    fn entry_ptr(&self, table: PhysAddr, index: usize) -> NonNull<u64> {
-        self.machine.phys(PhysAddr(table.0 + (index % ENTRIES) as u64 * 8)).cast()
+    /// `count` page-table entries from `first`: atomic, since the hardware walker reads them at any time.
+    #[inline]
+    pub fn entries(&self, table: PhysAddr, first: usize, count: usize) -> &[AtomicU64] {
+        let first = first % ENTRIES;
+        let ptr = self.machine.phys(PhysAddr(table.0 + first as u64 * 8)).cast();
+        // SAFETY: see the type, and no more than the table has; the walker sets no bit (accessed and dirty are preset).
+        unsafe { core::slice::from_raw_parts(ptr.as_ptr(), count.min(ENTRIES - first)) }
     }
 
     /// Clears `len` bytes of RAM that are no object yet.

@@ -10,7 +10,18 @@ use skerry_images::runner::{Options, System};
 use std::time::{Duration, Instant};
 
 /// The shell's benchmarks that count instructions, each on one island of two cores of each ISA.
-const COUNTED: [&str; 3] = ["syscall.null", "urpc.msg", "monitor.ping"];
+const COUNTED: &[&str] = &[
+    "syscall.null",
+    "urpc.msg",
+    "monitor.ping",
+    "cap.noop",
+    "cap.clear.4096",
+    "cap.retype.256",
+    "cap.retype.32768",
+    "cap.delete.256",
+    "cap.delete.32768",
+    "cap.pages",
+];
 /// The one that needs an island of each ISA.
 const ACROSS: &str = "urpc.xisa";
 /// From nothing to one system.
@@ -34,7 +45,7 @@ pub fn measure(images: &Images, figures: &mut Figures) -> Result<()> {
     setup::qemu(&["x86_64", "aarch64"])?;
     for (isa, x86, arm) in ISAS {
         let names: Vec<&str> =
-            COUNTED.into_iter().filter(|name| figures.wants(&format!("{name}.{isa}"))).collect();
+            COUNTED.iter().copied().filter(|name| figures.wants(&format!("{name}.{isa}"))).collect();
         if !names.is_empty() {
             let result = counted(images, (x86, arm), &names, figures);
             figures.take(isa, result);

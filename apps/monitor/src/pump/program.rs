@@ -117,7 +117,7 @@ impl Pump {
                 }
                 true
             }
-            Ok(None) if program.running.dispatcher.state() != Ok(DEAD) => false,
+            Ok(None) if program.running.dispatcher.state().is_ok_and(|state| state & 0xff != DEAD) => false,
             // It ended without a last word, or wrote nonsense.
             Ok(None) | Err(_) => {
                 self.end_program(request, Refusal::Aborted as u16);

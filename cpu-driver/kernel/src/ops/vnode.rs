@@ -3,6 +3,7 @@
 
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
+use core::sync::atomic::Ordering::Relaxed;
 use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, PhysAddr, Rights};
 use skerry_caps::{Cap, SlotRef, Store};
 use skerry_hal::paging::{ADDRESS, ENTRIES, ROOT_LEVEL, span};
@@ -10,8 +11,6 @@ use skerry_hal::{Machine, MapFlags, PageFormat, Pte};
 
 /// Pages of instructions that one mapping may make fetchable: bounds the cache maintenance, on ARM five instructions a line.
 const MAX_EXECUTABLE: u32 = 32;
-/// Entries that one invocation may protect: each is read, judged and written, and may become executable.
-const MAX_PROTECT: u32 = MAX_EXECUTABLE;
 
 /// Where a capability is mapped: what its own word holds. 0: nowhere.
 #[derive(Clone, Copy)]
@@ -55,7 +54,8 @@ impl<M: Machine> Kernel<M> {
         if self.mapping(&cap, false) {
             return Err(Error::Mapped);
         }
-        if (first..first + count).any(|n| self.memory.entry(table, n as usize) != 0) {
+        let entries = self.memory.entries(table, first as usize, count as usize);
+        if entries.iter().any(|entry| entry.load(Relaxed) != 0) {
             return Err(Error::Mapped);
         }
         if cap.ty == CapType::VNode {
@@ -79,8 +79,8 @@ impl<M: Machine> Kernel<M> {
                 self.memory.machine().sync_instructions(PhysAddr(base), len);
             }
             let mut pte = M::Pages::page(PhysAddr(base), flags, call.cap.level);
-            for n in first..first + count {
-                self.memory.set_entry(table, n as usize, pte);
+            for entry in self.memory.entries(table, first as usize, count as usize) {
+                entry.store(pte, Relaxed);
                 // The address lies in an entry as it is (`ADDRESS`), and the range ends below 2^48.
                 pte += page;
             }
@@ -122,9 +122,9 @@ impl<M: Machine> Kernel<M> {
         let (first, count) = Self::entries(call)?;
         let table = PhysAddr(call.cap.base);
         let mut any = 0;
-        for n in first..first + count {
-            any |= self.memory.entry(table, n as usize);
-            self.memory.set_entry(table, n as usize, 0);
+        for entry in self.memory.entries(table, first as usize, count as usize) {
+            any |= entry.load(Relaxed);
+            entry.store(0, Relaxed);
         }
         if any == 0 {
             return Err(Error::NotMapped);
@@ -136,50 +136,62 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn protect(&mut self, call: &Call) -> Result<Outcome, Error> {
         call.need(Rights::WRITE)?;
         let (first, count) = Self::entries(call)?;
-        let (table, level) = (PhysAddr(call.cap.base), call.cap.level);
-        let proof = if call.w[4] == 0 { None } else { Some(self.lookup(call.cptr_lo(4))?.1) };
-        if count > MAX_PROTECT {
-            return Err(Error::BadArgument);
+        let (table, level, page) = (PhysAddr(call.cap.base), call.cap.level, span(call.cap.level));
+        let asked = u8::try_from(call.w[3]).ok().and_then(MapFlags::from_bits).ok_or(Error::BadArgument)?;
+        // With a capability for the pages: what that allows, inside it.
+        let (mut proven, mut base, mut room) = (None, 0, u64::MAX);
+        if call.w[4] != 0 {
+            let (_, cap) = self.lookup(call.cptr_lo(4))?;
+            let flags = Self::flags_for(&cap, self.core, call.w[3])?;
+            // As for `map`: no instructions in large pages.
+            if flags.contains(MapFlags::EXECUTE) && (level > 0 || count > MAX_EXECUTABLE) {
+                return Err(Error::BadArgument);
+            }
+            (proven, base) = (Some(flags), cap.base);
+            room = cap.len.checked_sub(page).ok_or(Error::BadArgument)?;
         }
-        // All or nothing: first ask, then do.
-        for doing in [false, true] {
+        // What changes in an entry with these bits beside the address.
+        let change = |bits: u64| {
+            let Pte::Page(_, old) = M::Pages::decode(bits, level) else { return Err(Error::NotMapped) };
+            let fewer =
+                (asked & !MapFlags::DEVICE) | (old & (MapFlags::DEVICE | MapFlags::READ | MapFlags::USER));
+            let flags = match proven {
+                Some(flags) => flags,
+                None if old.contains(fewer) => fewer,
+                None => return Err(Error::NoRight),
+            };
+            Ok(bits ^ M::Pages::page(PhysAddr(0), flags, level))
+        };
+        // All or nothing: first ask, then do. Neighbours mostly have the same bits.
+        let entries = self.memory.entries(table, first as usize, count as usize);
+        let mut known = u64::MAX;
+        for entry in entries {
+            let entry = entry.load(Relaxed);
+            if entry & !ADDRESS != known {
+                known = entry & !ADDRESS;
+                change(known)?;
+            }
+            if (entry & ADDRESS).wrapping_sub(base) > room {
+                return Err(Error::BadArgument);
+            }
+        }
+        let (mut known, mut delta) = (u64::MAX, 0);
+        for entry in entries {
+            let old = entry.load(Relaxed);
+            if old & !ADDRESS != known {
+                known = old & !ADDRESS;
+                delta = change(known)?;
+            }
+            entry.store(old ^ delta, Relaxed);
+        }
+        if proven.is_some_and(|flags| flags.contains(MapFlags::EXECUTE)) {
             for n in first..first + count {
-                let Pte::Page(pa, old) = M::Pages::decode(self.memory.entry(table, n as usize), level) else {
-                    return Err(Error::NotMapped);
-                };
-                let flags = self.reflag(proof.as_ref(), pa, level, old, call.w[3])?;
-                if doing {
-                    self.memory.set_entry(table, n as usize, M::Pages::page(pa, flags, level));
-                    if flags.contains(MapFlags::EXECUTE) && !old.contains(MapFlags::EXECUTE) {
-                        self.memory.machine().sync_instructions(pa, PAGE_SIZE);
-                    }
-                }
+                let pa = self.memory.entry(table, n as usize) & ADDRESS;
+                self.memory.machine().sync_instructions(PhysAddr(pa), PAGE_SIZE);
             }
         }
         self.flush();
         Ok(Outcome::Value(0))
-    }
-
-    /// The new flags of a page at `pa` that has `old`: fewer, or what `proof`, a capability for it, allows.
-    fn reflag(
-        &self,
-        proof: Option<&Cap>,
-        pa: PhysAddr,
-        level: u8,
-        old: MapFlags,
-        bits: u64,
-    ) -> Result<MapFlags, Error> {
-        if let Some(cap) = proof {
-            let flags = Self::flags_for(cap, self.core, bits)?;
-            let inside = pa.0 >= cap.base && pa.0 + span(level) <= cap.end();
-            // As for `map`: no instructions in large pages.
-            let fits = level == 0 || !flags.contains(MapFlags::EXECUTE);
-            return if inside && fits { Ok(flags) } else { Err(Error::BadArgument) };
-        }
-        let asked = u8::try_from(bits).ok().and_then(MapFlags::from_bits).ok_or(Error::BadArgument)?;
-        let keep = MapFlags::DEVICE | MapFlags::READ | MapFlags::USER;
-        let flags = (asked & !MapFlags::DEVICE) | (old & keep);
-        if old.contains(flags) { Ok(flags) } else { Err(Error::NoRight) }
     }
 
     /// Forgets all translations of user addresses. Not only those of the addresses that a caller could name: it might
@@ -201,13 +213,12 @@ impl<M: Machine> Kernel<M> {
             return false;
         }
         let mut any = false;
-        for n in mapping.entry..mapping.entry + mapping.count {
-            let entry = self.memory.entry(mapping.table, n as usize);
-            let pa = entry & ADDRESS;
-            if entry != 0 && pa >= cap.base && pa < cap.end() {
+        for slot in self.memory.entries(mapping.table, mapping.entry as usize, mapping.count as usize) {
+            let entry = slot.load(Relaxed);
+            if entry != 0 && (entry & ADDRESS).wrapping_sub(cap.base) < cap.len {
                 any = true;
                 if remove {
-                    self.memory.set_entry(mapping.table, n as usize, 0);
+                    slot.store(0, Relaxed);
                 }
             }
         }
