@@ -2,10 +2,13 @@
 //!
 //! It runs what is ready; when nothing is, it lets every watched channel be looked at a bounded number of times, then
 //! once more with the peers' wake requests armed, and only then blocks in the CPU driver until an event or the next
-//! timer. It normally runs *disabled*: the CPU driver takes it up where it was, without an upcall.
+//! timer. In a program with threads it is one of them: it gives way to the others before it looks in vain again, and
+//! while it blocks they run ([`sched::wait_event`]). In one without, it runs *disabled*: the CPU driver takes it up where it was, without an upcall.
 
-use crate::cap::{Core, SELF};
+use crate::cap::Core;
 use crate::clock;
+use crate::dispatch::Off;
+use crate::thread::{sched, yield_now};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -29,8 +32,15 @@ pub const SPIN: u32 = 32;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
+/// What wakers need, from whatever thread.
+#[derive(Default)]
+struct Ready {
+    tasks: AtomicU64,
+    sleeper: sched::Sleeper,
+}
+
 struct TaskWaker {
-    ready: Arc<AtomicU64>,
+    ready: Arc<Ready>,
     bit: u64,
 }
 
@@ -39,7 +49,8 @@ impl Wake for TaskWaker {
         self.wake_by_ref();
     }
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ready.fetch_or(self.bit, Ordering::Relaxed);
+        self.ready.tasks.fetch_or(self.bit, Ordering::Relaxed);
+        self.ready.sleeper.nudge();
     }
 }
 
@@ -47,7 +58,7 @@ impl Wake for TaskWaker {
 struct Inner {
     tasks: RefCell<Vec<Option<Task>>>,
     wakers: RefCell<Vec<Waker>>,
-    ready: Arc<AtomicU64>,
+    ready: Arc<Ready>,
     watchers: RefCell<Vec<Waker>>,
     timers: RefCell<Vec<(u64, Waker)>>,
     event_waiters: RefCell<Vec<Waker>>,
@@ -98,7 +109,7 @@ impl Executor {
             None => return Err(TooManyTasks),
         };
         tasks[index] = Some(Box::pin(task));
-        self.0.ready.fetch_or(1 << index, Ordering::Relaxed);
+        self.0.ready.tasks.fetch_or(1 << index, Ordering::Relaxed);
         self.progress();
         Ok(())
     }
@@ -180,7 +191,7 @@ impl Executor {
     /// Runs tasks until none is ready. Answers whether any task is left.
     pub fn run_ready(&self) -> bool {
         loop {
-            let ready = self.0.ready.swap(0, Ordering::Relaxed);
+            let ready = self.0.ready.tasks.swap(0, Ordering::Relaxed);
             if ready == 0 {
                 break;
             }
@@ -229,13 +240,14 @@ impl Executor {
     pub fn run(&self) {
         while self.run_ready() {
             let deadline = self.run_timers();
-            if self.0.ready.load(Ordering::Relaxed) != 0 {
+            if self.0.ready.tasks.load(Ordering::Relaxed) != 0 {
                 continue;
             }
             let vain = self.0.vain.get();
             self.0.vain.set(vain + 1);
             if vain < SPIN && !self.0.watchers.borrow().is_empty() {
                 skerry_arch::user::relax();
+                yield_now();
                 self.wake_watchers();
                 continue;
             }
@@ -251,10 +263,16 @@ impl Executor {
 
     /// Blocks until an event or the deadline.
     fn block(&self, deadline: u64) {
-        // Refused only if the mask or the deadline were malformed; then this is a poll.
         // Other cores' rings concern only those who told others how to ring.
         let bell = if self.0.bells.borrow().is_empty() { 0 } else { event::DOORBELL };
-        let came = SELF.wait(bell | event::ROOM | event::USER, deadline).unwrap_or(0);
+        let off = Off::enter();
+        // Another thread may have woken a task just now.
+        let came = if self.0.ready.tasks.load(Ordering::Relaxed) == 0 {
+            sched::wait_event(bell | event::ROOM | event::USER, deadline, &self.0.ready.sleeper)
+        } else {
+            0
+        };
+        drop(off);
         self.0.events.set(self.0.events.get() | came);
         if came != 0 {
             for waker in self.0.event_waiters.take() {

@@ -20,7 +20,8 @@
 //! | [`chan`] | [`chan::Chan`]: a URPC channel with a way to wake its peer |
 //! | [`lrpc`] | messages between domains of one core: rings, calls |
 //! | [`exec`] | the executor: tasks, timers, bounded polling, then one blocking wait |
-//! | [`dispatch`] | upcalls: threads under a dispatcher of their own (paper §4.5) |
+//! | [`dispatch`] | upcalls, and switching them off (paper §4.5) |
+//! | [`thread`] | threads under this domain's own scheduler, and all that they wait with |
 //! | [`log`], [`clock`] | the log over the early console; ticks and nanoseconds |
 //!
 //! The flow: `_start` → [`main!`] → [`domain::Domain::take`] → the program spawns tasks on [`exec::Executor`] → each
@@ -52,6 +53,7 @@ pub mod spawn;
 pub mod sys;
 #[cfg(test)]
 mod testing;
+pub mod thread;
 mod view;
 pub mod vspace;
 
@@ -60,4 +62,4 @@ pub use domain::Domain;
 pub use skerry_abi as abi;
 pub use skerry_abi::Error;
 pub use skerry_arch::user::{ISA, relax};
-pub use skerry_arch::user_start;
+pub use skerry_arch::{user_start, user_tls};

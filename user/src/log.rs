@@ -2,6 +2,7 @@
 
 use crate::cap::KERNEL;
 use crate::clock;
+use crate::dispatch::Off;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -125,6 +126,8 @@ impl Log for Logger {
         let mut line = Line::new();
         // `Line` cuts, it never fails; a failing `Display` leaves what it wrote.
         let core = CoreId::from_raw(CORE.load(Ordering::Relaxed));
+        // No thread loses the core to another one of the program while it holds a lock, or has written half a line.
+        let _off = Off::enter();
         let _cut = prefix(&mut line, clock::now_ns(), core, *NAME.lock());
         if record.level() <= Level::Warn {
             let _cut = write!(line, "{}: ", if record.level() == Level::Warn { "warning" } else { "error" });

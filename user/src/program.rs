@@ -3,9 +3,10 @@
 //! A domain that no process server started (a driver, the monitor) writes its lines to the log instead, and its status
 //! is nobody's concern.
 
-use crate::cap::SELF;
 use crate::chan::{Chan, Peer};
 use crate::domain::Domain;
+use crate::thread::Mutex;
+use crate::thread::sched::{Sleeper, wait_event};
 use crate::{clock, log, rt};
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -14,7 +15,6 @@ use skerry_abi::dispatcher::event;
 use skerry_urpc::Transport;
 use skerry_urpc::formats::proc::{Exit, Say};
 use skerry_urpc::wire::{Body, Header, encode};
-use spin::Mutex;
 
 /// Exit status of a program that panicked.
 pub const PANICKED: u8 = 101;
@@ -88,7 +88,8 @@ fn send<B: Body>(chan: &mut Chan, body: &B) {
         chan.arm_wake();
         let sent = chan.try_send(&message).is_ok();
         if !sent {
-            let _came = SELF.wait(ROOM_EVENT, clock::ticks() + clock::span(PATIENCE));
+            let until = clock::ticks() + clock::span(PATIENCE);
+            let _came = wait_event(ROOM_EVENT, until, &Sleeper::default());
         }
         chan.disarm_wake();
         if sent {

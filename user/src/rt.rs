@@ -2,9 +2,10 @@
 #![expect(unsafe_code, reason = "the one pointer that a spawner passes")]
 
 use crate::cap::SELF;
+use crate::dispatch;
 use crate::domain::{Domain, name_of};
 use crate::program::{self, Status};
-use crate::{clock, heap, log};
+use crate::{clock, heap, log, thread};
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use skerry_abi::domain::{DomainInfo, MAGIC};
@@ -35,7 +36,11 @@ pub unsafe fn start<S: Status>(info: *const u8, main: fn(Domain) -> S) -> ! {
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
     let mut line = log::Line::new();
     // A line that does not fit is cut.
-    let _cut = write!(line, "panic: {info}");
+    let _cut = match dispatch::is_scheduled().then(thread::name) {
+        Some(name) => write!(line, "panic in thread '{name}': {info}"),
+        None => write!(line, "panic: {info}"),
+    };
+    dispatch::unscheduled();
     log::early_line(line.as_bytes());
     if let Some(lack) = heap::lack() {
         let mut line = log::Line::new();

@@ -32,7 +32,7 @@ const fn app(name: &'static str, member: &'static str) -> Package {
     Package { name, member, cpu_driver: false }
 }
 
-const APPS: [Package; 8] = [
+const APPS: [Package; 9] = [
     app("skerry-app-init", "init"),
     app("skerry-app-monitor", "monitor"),
     app("skerry-app-pci", "pci"),
@@ -41,6 +41,7 @@ const APPS: [Package; 8] = [
     app("skerry-app-bench", "bench"),
     app("skerry-app-proc", "proc"),
     app("skerry-app-hello", "hello"),
+    app("skerry-app-threads", "threads"),
 ];
 
 /// Everything an image set is made of.

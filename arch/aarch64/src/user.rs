@@ -1,7 +1,7 @@
 //! The seam for user code: what a domain needs of the ISA. The same names stand in `arch/x86_64`.
 
 use crate::context::Context;
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 use skerry_hal::{Isa, UserContext, VirtAddr};
 use zerocopy::FromZeros;
 
@@ -91,6 +91,87 @@ pub fn new_thread(saved: &mut [u8], entry: extern "C" fn(u64) -> !, stack_top: u
     saved.len() >= CONTEXT_BYTES
 }
 
+/// Words that a thread which gave the core up itself has on its stack (see [`switch`]).
+const FRAME_WORDS: usize = 22;
+
+/// Gives the core from one thread to another inside a domain: saves what a function call preserves (AAPCS64 §6.1: x19 to
+/// x30, d8 to d15, FPCR) on the stack, the stack pointer in `save`, and returns in the thread whose stack pointer is
+/// `to`.
+///
+/// # Safety
+/// `save` is valid for a write; `to` was saved by this function, or made by [`new_stack`], and is used once.
+#[unsafe(naked)]
+pub unsafe extern "C" fn switch(save: *mut u64, to: u64) {
+    naked_asm!(
+        ".arch_extension fp",
+        "stp x29, x30, [sp, #-176]!",
+        "stp x19, x20, [sp, #16]",
+        "stp x21, x22, [sp, #32]",
+        "stp x23, x24, [sp, #48]",
+        "stp x25, x26, [sp, #64]",
+        "stp x27, x28, [sp, #80]",
+        "stp d8, d9, [sp, #96]",
+        "stp d10, d11, [sp, #112]",
+        "stp d12, d13, [sp, #128]",
+        "stp d14, d15, [sp, #144]",
+        "mrs x9, S3_3_C4_C4_0",
+        "str x9, [sp, #160]",
+        "mov x9, sp",
+        "str x9, [x0]",
+        "mov sp, x1",
+        "ldr x9, [sp, #160]",
+        "msr S3_3_C4_C4_0, x9",
+        "ldp d14, d15, [sp, #144]",
+        "ldp d12, d13, [sp, #128]",
+        "ldp d10, d11, [sp, #112]",
+        "ldp d8, d9, [sp, #96]",
+        "ldp x27, x28, [sp, #80]",
+        "ldp x25, x26, [sp, #64]",
+        "ldp x23, x24, [sp, #48]",
+        "ldp x21, x22, [sp, #32]",
+        "ldp x19, x20, [sp, #16]",
+        "ldp x29, x30, [sp], #176",
+        "ret",
+        ".arch_extension nofp",
+    )
+}
+
+/// Where a new thread begins: [`new_stack`] left its function in x19 and its argument in x20.
+#[unsafe(naked)]
+unsafe extern "C" fn begin() {
+    naked_asm!("mov x30, xzr", "mov x0, x20", "br x19")
+}
+
+/// Prepares a stack that ends at `top` for [`switch`] to run `entry(arg)` on; the stack pointer to switch to.
+///
+/// # Safety
+/// The 256 bytes below `top`, a multiple of 16, are valid for writes, and nothing else uses them.
+pub unsafe fn new_stack(top: u64, entry: extern "C" fn(u64) -> !, arg: u64) -> u64 {
+    // x29, x30, x19, x20; all else is 0.
+    let mut frame = [0; FRAME_WORDS];
+    frame[1..4].copy_from_slice(&[begin as *const () as u64, entry as *const () as u64, arg]);
+    let at = top - 8 * FRAME_WORDS as u64;
+    // SAFETY: the caller's promise.
+    unsafe { core::ptr::with_exposed_provenance_mut::<[u64; FRAME_WORDS]>(at as usize).write(frame) };
+    at
+}
+
+/// How thread-local storage lies (ELF Handling For Thread-Local Storage §3): below the thread pointer, which points to a
+/// word that holds it (variant II); else above, after two words (variant I).
+pub const TLS_BELOW: bool = false;
+
+/// Sets this thread's pointer (`TPIDR_EL0`).
+#[inline(always)]
+pub fn set_thread_pointer(at: u64) {
+    // SAFETY: nothing but thread-local storage uses this register.
+    unsafe { asm!("msr tpidr_el0, {}", in(reg) at, options(nostack, preserves_flags)) };
+}
+
+/// Whether user mode may set its thread pointer: always here.
+pub const fn has_thread_pointer() -> bool {
+    true
+}
+
 /// Defines `_start`: relocates the static PIE it is part of (`R_AARCH64_RELATIVE` as RELA, and RELR; System V gABI ch. 5),
 /// then calls `extern "C" fn skerry_main(info: *const u8) -> !` with what the spawner passed, the address of the
 /// `DomainInfo`. A macro, so that only programs that say so have a `_start`.
@@ -165,6 +246,45 @@ _start:
     udf     #0
     .hidden __ehdr_start
     .hidden _DYNAMIC
+    .popsection
+"#
+        );
+    };
+}
+
+/// Defines a thread-local variable, the word `skerry_tls_word`, first 0x5ca1ab1e, and `skerry_tls_zero`, first 0, aligned
+/// to 64 bytes; and `extern "C" fn skerry_tls(which: u64) -> *mut u64`, which answers where this thread's word (0) or
+/// zero (1) lies, by the initial-exec model. Stable Rust has no way to say that.
+#[macro_export]
+macro_rules! user_tls {
+    () => {
+        ::core::arch::global_asm!(
+            r#"
+    .pushsection .tdata.skerry, "awT", @progbits
+    .balign 8
+    .global skerry_tls_word
+    .type   skerry_tls_word, @tls_object
+skerry_tls_word: .quad 0x5ca1ab1e
+    .popsection
+    .pushsection .tbss.skerry, "awT", @nobits
+    .balign 64
+    .global skerry_tls_zero
+    .type   skerry_tls_zero, @tls_object
+skerry_tls_zero: .zero 8
+    .popsection
+    .pushsection .text.skerry_tls, "ax"
+    .global skerry_tls
+    .type   skerry_tls, %function
+skerry_tls:
+    adrp    x1, :gottprel:skerry_tls_word
+    ldr     x1, [x1, :gottprel_lo12:skerry_tls_word]
+    adrp    x2, :gottprel:skerry_tls_zero
+    ldr     x2, [x2, :gottprel_lo12:skerry_tls_zero]
+    cmp     x0, #0
+    csel    x1, x1, x2, eq
+    mrs     x0, tpidr_el0
+    add     x0, x0, x1
+    ret
     .popsection
 "#
         );

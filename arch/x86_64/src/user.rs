@@ -1,7 +1,8 @@
 //! The seam for user code: what a user program cannot say in portable Rust. `arch/registry` re-exports it.
 
 use crate::Context;
-use core::arch::asm;
+use core::arch::x86_64::{__cpuid, __cpuid_count};
+use core::arch::{asm, naked_asm};
 use skerry_hal::{Isa, UserContext, VirtAddr};
 
 /// The instruction set.
@@ -72,6 +73,93 @@ pub fn new_thread(saved: &mut [u8], entry: extern "C" fn(u64) -> !, stack_top: u
     context.start(VirtAddr(entry as *const () as u64), VirtAddr(stack_top), [arg, 0]);
     context.save_to(saved);
     saved.len() >= CONTEXT_BYTES
+}
+
+/// Bytes that a thread which gave the core up itself has on its stack (see [`switch`]).
+const FRAME_WORDS: usize = 8;
+
+/// Gives the core from one thread to another inside a domain: saves what a function call preserves (System V ABI
+/// §3.2.1: rbx, rbp, r12 to r15, the control bits of MXCSR and the x87 control word) on the stack, the stack pointer in
+/// `save`, and returns in the thread whose stack pointer is `to`.
+///
+/// # Safety
+/// `save` is valid for a write; `to` was saved by this function, or made by [`new_stack`], and is used once.
+#[unsafe(naked)]
+pub unsafe extern "C" fn switch(save: *mut u64, to: u64) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rax",
+        "stmxcsr [rsp]",
+        "fnstcw [rsp + 4]",
+        "mov [rdi], rsp",
+        "mov rsp, rsi",
+        "ldmxcsr [rsp]",
+        "fldcw [rsp + 4]",
+        "pop rax",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
+}
+
+/// Where a new thread begins: [`new_stack`] left its function in r12 and its argument in r13.
+#[unsafe(naked)]
+unsafe extern "C" fn begin() {
+    naked_asm!("xor ebp, ebp", "mov rdi, r13", "call r12", "ud2")
+}
+
+/// Prepares a stack that ends at `top` for [`switch`] to run `entry(arg)` on; the stack pointer to switch to.
+///
+/// # Safety
+/// The 128 bytes below `top`, a multiple of 16, are valid for writes, and nothing else uses them.
+pub unsafe fn new_stack(top: u64, entry: extern "C" fn(u64) -> !, arg: u64) -> u64 {
+    // The state after `fninit` and reset; r15, r14, r13, r12, rbx, rbp; where to return to.
+    let frame: [u64; FRAME_WORDS] =
+        [0x37f << 32 | 0x1f80, 0, 0, arg, entry as *const () as u64, 0, 0, begin as *const () as u64];
+    let at = top - 8 * FRAME_WORDS as u64;
+    // SAFETY: the caller's promise.
+    unsafe { core::ptr::with_exposed_provenance_mut::<[u64; FRAME_WORDS]>(at as usize).write(frame) };
+    at
+}
+
+/// How thread-local storage lies (ELF Handling For Thread-Local Storage §3): below the thread pointer, which points to a
+/// word that holds it (variant II); else above, after two words (variant I).
+pub const TLS_BELOW: bool = true;
+
+/// Sets this thread's pointer (FS base).
+#[inline(always)]
+pub fn set_thread_pointer(at: u64) {
+    // SAFETY: only what `has_thread_pointer` allows is called; nothing but thread-local storage uses FS.
+    unsafe { asm!("wrfsbase {}", in(reg) at, options(nostack, preserves_flags)) };
+}
+
+/// Whether user mode may set its thread pointer: FSGSBASE (SDM vol. 2, CPUID leaf 7), which the CPU driver turns on
+/// where it is there, as on every processor since 2012.
+pub fn has_thread_pointer() -> bool {
+    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & 1 != 0
+}
+
+/// A random number of the processor's own source (`rdrand`), or `None` where it has none or has run dry.
+pub fn random() -> Option<u64> {
+    if __cpuid(1).ecx >> 30 & 1 == 0 {
+        return None;
+    }
+    // Ten tries, as the manual advises (SDM vol. 1 §7.3.17.1).
+    (0..10).find_map(|_| {
+        let (value, good): (u64, u8);
+        // SAFETY: the processor has the instruction.
+        unsafe { asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) good, options(nomem, nostack)) };
+        (good != 0).then_some(value)
+    })
 }
 
 /// Applies a static position-independent program's own relocations (System V gABI ch. 5; RELR as in its 2022 draft).
@@ -240,9 +328,45 @@ macro_rules! user_start {
     };
 }
 
+/// Defines a thread-local variable, the word `skerry_tls_word`, first 0x5ca1ab1e, and `skerry_tls_zero`, first 0, aligned
+/// to 64 bytes; and `extern "C" fn skerry_tls(which: u64) -> *mut u64`, which answers where this thread's word (0) or
+/// zero (1) lies, by the initial-exec model. Stable Rust has no way to say that.
+#[macro_export]
+macro_rules! user_tls {
+    () => {
+        ::core::arch::global_asm!(
+            ".pushsection .tdata.skerry,\"awT\",@progbits",
+            ".balign 8",
+            ".globl skerry_tls_word",
+            ".type skerry_tls_word, @tls_object",
+            "skerry_tls_word: .quad 0x5ca1ab1e",
+            ".popsection",
+            ".pushsection .tbss.skerry,\"awT\",@nobits",
+            ".balign 64",
+            ".globl skerry_tls_zero",
+            ".type skerry_tls_zero, @tls_object",
+            "skerry_tls_zero: .zero 8",
+            ".popsection",
+            ".pushsection .text.skerry_tls,\"ax\",@progbits",
+            ".globl skerry_tls",
+            "skerry_tls:",
+            "mov rcx, [rip + skerry_tls_word@gottpoff]",
+            "mov rdx, [rip + skerry_tls_zero@gottpoff]",
+            "test rdi, rdi",
+            "cmovnz rcx, rdx",
+            "mov rax, fs:[0]",
+            "add rax, rcx",
+            "ret",
+            ".popsection",
+        );
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::sync::atomic::AtomicU64;
+    use core::sync::atomic::Ordering::Relaxed;
 
     extern "C" fn entry(_: u64) -> ! {
         std::process::abort()
@@ -281,6 +405,43 @@ mod tests {
             };
             assert_eq!(image[word], expected, "word {word}");
         }
+    }
+
+    static MAIN: AtomicU64 = AtomicU64::new(0);
+    static OTHER: AtomicU64 = AtomicU64::new(0);
+
+    extern "C" fn other(arg: u64) -> ! {
+        for n in 0.. {
+            // SAFETY: `a_thread_comes_back` saved its own stack pointer there.
+            unsafe { switch(OTHER.as_ptr(), MAIN.load(Relaxed)) };
+            STEPS.store(arg + n, Relaxed);
+        }
+        unreachable!()
+    }
+
+    static STEPS: AtomicU64 = AtomicU64::new(0);
+
+    #[test]
+    fn a_thread_comes_back() {
+        let mut stack = vec![0u128; 4096];
+        let top = stack.as_mut_ptr_range().end.expose_provenance() as u64;
+        // SAFETY: the stack is large, and this test alone uses it.
+        OTHER.store(unsafe { new_stack(top, other, 100) }, Relaxed);
+        let mode = |to: u32| {
+            // SAFETY: masks stay as they are; only the rounding mode changes.
+            unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const to, options(nostack)) };
+        };
+        mode(0x7f80);
+        for n in 0..10 {
+            // SAFETY: `other` is as `new_stack` left it, or gave the core up in `switch`.
+            unsafe { switch(MAIN.as_ptr(), OTHER.load(Relaxed)) };
+            assert_eq!(STEPS.load(Relaxed), if n == 0 { 0 } else { 99 + n });
+            let mut now = 0u32;
+            // SAFETY: stores four bytes.
+            unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut now, options(nostack)) };
+            assert_eq!(now & 0xffc0, 0x7f80, "this thread's rounding mode");
+        }
+        mode(0x1f80);
     }
 
     #[test]

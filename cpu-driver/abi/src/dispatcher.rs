@@ -25,6 +25,14 @@ pub mod event {
     pub const USER: u64 = !0 << FIRST_USER;
 }
 
+/// Bits of [`DispatcherPage::disabled`]. 0: a thread runs, and upcalls are enabled.
+pub mod disabled {
+    /// The scheduler runs.
+    pub const OFF: u32 = 1;
+    /// Set by the CPU driver: the core was lost meanwhile, which would have been an upcall.
+    pub const MISSED: u32 = 2;
+}
+
 /// Why an upcall came.
 pub mod reason {
     /// The thread lost the core.
@@ -52,7 +60,7 @@ pub enum State {
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 pub struct DispatcherPage {
-    /// 1 while the dispatcher runs its own scheduler. Written by both, on the one core.
+    /// Not 0 while the dispatcher runs its own scheduler, see [`disabled`]. Written by both, on the one core.
     pub disabled: u32,
     /// Set by the CPU driver when `saved` holds a thread; cleared by the dispatcher.
     pub saved_valid: u32,

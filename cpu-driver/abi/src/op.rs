@@ -76,7 +76,8 @@ ops! {
     /// Dispatcher, the caller's own: gives up the core until an event of mask w1 is pending or the clock reaches w2
     /// (0: no deadline). Value: the pending events of the mask, which are cleared; 0 if the deadline came first.
     Wait = 32,
-    /// Dispatcher, the caller's own: lets others run, then returns.
+    /// Dispatcher, the caller's own: lets others run, then returns. If its page names an upcall by now, it hears of the
+    /// end of its slices from here on even if nobody else is ready.
     Yield = 33,
     /// Dispatcher, the caller's own: takes up the thread saved in the dispatcher page, and enables upcalls.
     Resume = 34,

@@ -4,7 +4,7 @@ use crate::dispatcher::{DcbRef, KeptSlot, Upcall, page};
 use crate::memory::Memory;
 use crate::ops::device::IrqTable;
 use crate::sched::Schedule;
-use skerry_abi::dispatcher::{State, event, reason};
+use skerry_abi::dispatcher::{State, disabled, event, reason};
 use skerry_abi::op::halves;
 use skerry_abi::{CapType, CoreId, PhysAddr, VirtAddr};
 use skerry_caps::{Db, SlotRef, Store};
@@ -165,13 +165,16 @@ impl<M: Machine> Kernel<M> {
     fn upcall_if_enabled(&mut self, at: DcbRef, fault: Option<&Fault>) -> bool {
         let base = self.memory.dcb(at).page;
         let word = |kernel: &Self, offset| kernel.memory.read_shared(PhysAddr(base.0 + offset));
-        if word(self, page::FLAGS) & 0xffff_ffff != 0 {
-            return false;
-        }
         let upcall =
             Upcall { entry: VirtAddr(word(self, page::UPCALL)), stack: VirtAddr(word(self, page::STACK)) };
         let limit = skerry_hal::addr::USER_END;
         if upcall.entry.0 == 0 || upcall.entry.0 >= limit || upcall.stack.0 >= limit {
+            return false;
+        }
+        let flags = word(self, page::FLAGS);
+        if flags as u32 != 0 {
+            // It is told when it looks, before it enables upcalls.
+            self.memory.write_shared(PhysAddr(base.0 + page::FLAGS), flags | u64::from(disabled::MISSED));
             return false;
         }
         let mut saved = [0u8; skerry_hal::context::MAX_CONTEXT];

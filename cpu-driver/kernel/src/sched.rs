@@ -98,6 +98,8 @@ pub struct Share {
     pub level: u32,
     /// Its place among all.
     index: u32,
+    /// It schedules threads: it hears of the end of its slice even if nobody else is ready.
+    pub upcalls: bool,
 }
 
 impl Share {
@@ -135,7 +137,7 @@ pub struct Schedule {
     ready: [Queue; LEVELS],
     /// When the current slice ends.
     slice_end: u64,
-    /// When the current dispatcher's budget ends; `u64::MAX`: it has none.
+    /// When the current dispatcher stops although nobody else is ready; `u64::MAX`: never.
     budget_end: u64,
     /// When the first of the exhausted may have budget again, or earlier; `u64::MAX`: none is queued.
     renewal: u64,
@@ -251,14 +253,15 @@ impl Schedule {
     #[inline]
     pub fn hand_over<M: Machine>(&mut self, memory: &mut Memory<M>, next: DcbRef) {
         self.current = next;
-        self.budget_end = u64::MAX;
         let share = &mut memory.dcb(next).share;
+        self.budget_end = if share.upcalls { self.slice_end } else { u64::MAX };
         if share.budget != 0 {
             let now = memory.machine_ref().now();
             let share = &mut memory.dcb(next).share;
             share.charge(now, false);
             // Exhausted and alone, it runs until it has budget again.
-            self.budget_end = if share.left == 0 { share.renewal } else { now.saturating_add(share.left) };
+            let end = if share.left == 0 { share.renewal } else { now.saturating_add(share.left) };
+            self.budget_end = self.budget_end.min(end);
         }
     }
 

@@ -163,9 +163,8 @@ impl<M: Machine> Kernel<M> {
 
     pub(crate) fn yield_core(&mut self, call: &Call) -> Result<Outcome, Error> {
         let at = self.own(call)?;
-        if self.schedule.highest().is_none() {
-            return Ok(Outcome::Value(0));
-        }
+        let upcall = PhysAddr(self.memory.dcb(at).page.0 + page::UPCALL);
+        self.memory.dcb(at).share.upcalls = self.memory.read_shared(upcall) != 0;
         self.memory.dcb(at).context.set_result(0, 0);
         self.put_back(false);
         Ok(Outcome::Switched)

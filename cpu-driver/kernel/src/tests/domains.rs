@@ -138,6 +138,34 @@ fn a_fault_stops_that_domain_alone_and_tells_whoever_asked() {
 }
 
 #[test]
+fn a_scheduler_hears_of_the_end_of_its_slice_even_alone() {
+    let mut rig = Rig::boot();
+    let page = child(&mut rig);
+    rig.invoke(CHILD, Op::Start, &[]).unwrap();
+    wait(&mut rig, 1 << 10, 0);
+    let deadline = |rig: &Rig| rig.outside.lock().unwrap().deadline;
+    rig.pass(SLICE_NS);
+    rig.interrupt(Interrupt::Timer);
+    assert_eq!((deadline(&rig), rig.word(page)), (None, 1), "nobody to give the core to");
+    rig.set_word(PhysAddr(page.0 + 8), 0x61_0000);
+    rig.set_word(PhysAddr(page.0 + 16), 0x71_0000);
+    assert_eq!(rig.invoke(CHILD, Op::Yield, &[]), Ok(0));
+    rig.set_word(page, 1 << 32);
+    let words = [skerry_abi::op::word0(CHILD, Op::Resume), 0, 0, 0, 0, 0];
+    let saved = rig.context();
+    rig.set_word(PhysAddr(page.0 + 64), saved.pc().0);
+    rig.set_word(PhysAddr(page.0 + 72), saved.sp().0);
+    rig.next = rig.kernel.syscall(words);
+    assert_eq!(rig.context().pc().0, 0x60_0000);
+    assert!(deadline(&rig).is_some_and(|at| at <= 3 * SLICE_NS), "{:?}", deadline(&rig));
+    rig.pass(SLICE_NS);
+    assert_eq!((rig.context().pc().0, rig.word(page)), (0x61_0000, 1 | 1 << 32));
+    // Disabled, it goes on where it is, and can see that it missed one.
+    rig.pass(SLICE_NS);
+    assert_eq!((rig.context().pc().0, rig.word(page)), (0x61_0000, 3 | 1 << 32));
+}
+
+#[test]
 fn a_fault_of_an_enabled_thread_enters_its_upcall_with_the_reason() {
     let mut rig = Rig::boot();
     let page = child(&mut rig);

@@ -1,0 +1,426 @@
+//! The scheduler: who runs, and what happens when nobody can.
+#![expect(
+    unsafe_code,
+    reason = "threads switch stacks; the scheduler's state is the domain's one such static"
+)]
+
+use super::fault::Pending;
+use super::stack::{Pool, Stack};
+use super::table::{Id, Table, Woken};
+use super::tls::{Block, Template};
+use crate::Domain;
+use crate::cap::SELF;
+use crate::dispatch::{self, Off, Registers};
+use crate::{clock, log, rt, spawn};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::cell::UnsafeCell;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use skerry_abi::Error;
+use skerry_abi::domain::STACK_TOP;
+use skerry_arch::user;
+
+/// Bytes of the stack that upcalls run on.
+const UPCALL_STACK: u64 = 32 << 10;
+/// Bytes at its end where the first frame of [`resume`] goes: an upcall prepares it while it runs on the rest.
+const RESUME_ROOM: u64 = 512;
+
+/// Keys that are no addresses.
+pub(super) mod key {
+    /// Waits for events of the dispatcher.
+    pub const EVENTS: u64 = 4;
+    /// Waits for its deadline alone.
+    pub const SLEEP: u64 = 8;
+    /// Has faulted.
+    pub const FAULT: u64 = 12;
+    /// The pager: waits for a fault.
+    pub const PAGER: u64 = 16;
+}
+
+/// What the scheduler keeps of a thread.
+pub(super) struct Tcb {
+    pub name: Box<str>,
+    /// Where its stack is.
+    pub stack: Option<Stack>,
+    /// Its stack pointer, while it does not run and is not `full`.
+    sp: u64,
+    /// Its registers are in `registers`: it lost the core against its will.
+    full: bool,
+    registers: Box<Registers>,
+    /// Its thread-local storage.
+    tls: Block,
+    /// Events it waits for, under [`key::EVENTS`].
+    mask: u64,
+    /// What it did that it must not, and waits for to be mended.
+    pub pending: Option<Pending>,
+    /// Values of thread-specific keys.
+    pub locals: Vec<Option<Box<dyn Any>>>,
+}
+
+impl Tcb {
+    pub(super) fn new(name: &str, stack: Option<Stack>, sp: u64, tls: Block) -> Self {
+        let registers = Box::new([0; user::CONTEXT_BYTES]);
+        let (name, locals) = (name.into(), Vec::new());
+        Self { name, stack, sp, full: false, registers, tls, mask: 0, pending: None, locals }
+    }
+
+    /// Puts its registers, which have been taken, where it is resumed from.
+    pub(super) fn put_registers(&self) {
+        dispatch::put_saved(&self.registers);
+    }
+}
+
+pub(super) struct State {
+    pub table: Table<Tcb>,
+    pub pool: Pool,
+    pub tls: Template,
+    upcall_stack: u64,
+    /// Events that came and nobody waited for.
+    events: u64,
+    upcalls: u64,
+    /// The thread that has faults mended, if there is one.
+    pub pager: Option<Id>,
+}
+
+struct Scheduler(UnsafeCell<State>);
+
+// SAFETY: a domain's dispatcher is on one core, and `with` switches its threads off.
+unsafe impl Sync for Scheduler {}
+
+static SCHEDULER: Scheduler = Scheduler(UnsafeCell::new(State::new()));
+
+/// Runs `what` on the scheduler's state. `what` must not come back here, nor block.
+#[inline]
+pub(super) fn with<R>(_off: &Off, what: impl FnOnce(&mut State) -> R) -> R {
+    // SAFETY: the dispatcher is disabled while `_off` lives, so no other thread is in here; and this thread is not, for
+    // only this module's own closures run here, and none of them calls this function.
+    what(unsafe { &mut *SCHEDULER.0.get() })
+}
+
+/// Makes the program one with threads; the caller becomes the thread `main`. [`domain`](super::domain) has the domain
+/// from now on.
+///
+/// # Errors
+/// [`Error::BadState`] if it was done before; [`Error::Hardware`] where user mode cannot set a thread pointer;
+/// [`Error::Full`] without memory.
+pub fn start(mut domain: Domain) -> Result<(), Error> {
+    if !user::has_thread_pointer() {
+        return Err(Error::Hardware);
+    }
+    let (_, stack) = domain.zeroed(UPCALL_STACK, None)?;
+    let template = Template::new(&domain.info.tls);
+    let tls = Block::new(&template);
+    user::set_thread_pointer(tls.pointer());
+    super::stack::keep_domain(domain)?;
+    let off = Off::inherited();
+    with(&off, |state| {
+        state.tls = template;
+        state.upcall_stack = stack.addr + stack.len;
+        let own = Stack { bottom: STACK_TOP - spawn::STACK, top: STACK_TOP };
+        state.table.add(Tcb::new("main", Some(own), 0, tls)).map_err(|_| Error::Full)?;
+        state.table.take_next();
+        dispatch::set_upcall(upcall, state.upcall_stack - RESUME_ROOM);
+        Ok::<(), Error>(())
+    })?;
+    // From here on the CPU driver tells of the end of every slice.
+    SELF.give_way()?;
+    dispatch::scheduled();
+    drop(off);
+    Ok(())
+}
+
+/// Gives the core to `next`. Returns when the thread whose stack pointer belongs into `save` gets it back.
+///
+/// # Safety
+/// The dispatcher is disabled; `next` is the table's current thread; `save` is where its own thread's stack pointer
+/// belongs, or anything that can be written if nobody will come back.
+#[inline]
+unsafe fn go(off: &Off, save: *mut u64, next: Id) {
+    let to = with(off, |state| {
+        let upcall_stack = state.upcall_stack;
+        let Some(tcb) = state.table.get(next) else { return 0 };
+        if !tcb.full {
+            user::set_thread_pointer(tcb.tls.pointer());
+            return tcb.sp;
+        }
+        tcb.full = false;
+        tcb.put_registers();
+        // SAFETY: that part of the stack is for this; who is on the rest, an upcall, leaves it for good with the switch.
+        unsafe { user::new_stack(upcall_stack, resume, 0) }
+    });
+    // SAFETY: the caller vouches for `save`; the thread is current, was saved when it last gave the core up, or is new.
+    unsafe { user::switch(save, to) };
+}
+
+/// Takes up the thread whose registers are in the dispatcher page.
+pub(super) extern "C" fn resume(_: u64) -> ! {
+    // Comes back only if they are not a thread's: then the domain has overwritten its own scheduler.
+    let refused = dispatch::resume();
+    fatal(format_args!("a thread could not be resumed: {refused:?}"));
+}
+
+/// The current thread was put somewhere; runs who comes next, until it is the current thread's turn again.
+#[inline]
+fn reschedule(off: &Off, current: Id) {
+    let next = next(off);
+    if next == current {
+        return;
+    }
+    let save = with(off, |state| state.table.get(current).map(|tcb| &raw mut tcb.sp));
+    if let Some(save) = save {
+        // SAFETY: disabled; `next` has just been taken; the place is the current thread's, and nothing is added to the
+        // table before it is written.
+        unsafe { go(off, save, next) };
+    }
+}
+
+/// Takes who comes next; waits in the CPU driver while nobody can run.
+#[inline]
+fn next(off: &Off) -> Id {
+    match with(off, |state| state.table.take_next()) {
+        Some(id) => id,
+        None => wait(off),
+    }
+}
+
+#[cold]
+fn wait(off: &Off) -> Id {
+    loop {
+        let (deadline, mask, next) = with(off, |state| {
+            let deadline = state.table.expire(clock::ticks);
+            (deadline, state.mask(), state.table.take_next())
+        });
+        if let Some(id) = next {
+            return id;
+        }
+        if deadline.is_none() && mask == 0 {
+            fatal(format_args!("deadlock: every thread waits for another"));
+        }
+        // Refused only if mask or deadline were malformed; then this is a poll.
+        let came = SELF.wait(mask, deadline.unwrap_or(0)).unwrap_or(0);
+        with(off, |state| state.deliver(came));
+    }
+}
+
+impl State {
+    pub(super) const fn new() -> Self {
+        Self {
+            table: Table::new(),
+            pool: Pool::new(),
+            tls: Template::NOTHING,
+            upcall_stack: 0,
+            events: 0,
+            upcalls: 0,
+            pager: None,
+        }
+    }
+
+    /// All events that some thread waits for.
+    fn mask(&mut self) -> u64 {
+        let mut mask = 0;
+        self.table.wake_each(key::EVENTS, |tcb| {
+            mask |= tcb.mask;
+            None
+        });
+        mask
+    }
+
+    /// Events came: whoever waits for one of them is ready; the first has it.
+    fn deliver(&mut self, came: u64) {
+        let mut left = self.events | came;
+        self.table.wake_each(key::EVENTS, |tcb| {
+            let taken = left & tcb.mask;
+            left &= !taken;
+            (taken != 0).then_some(taken)
+        });
+        self.events = left;
+    }
+
+    /// Looks at clock and events without waiting.
+    fn poll(&mut self) {
+        let mask = self.mask();
+        if mask != 0 {
+            // A deadline that has passed: what is there, at once.
+            let came = SELF.wait(mask, 1).unwrap_or(0);
+            self.deliver(came);
+        }
+        self.table.expire(clock::ticks);
+    }
+}
+
+/// The CPU driver enters here, on the upcall stack, disabled, when a thread has lost the core and the dispatcher gets it
+/// back.
+extern "C" fn upcall() -> ! {
+    let off = Off::inherited();
+    with(&off, |state| {
+        state.upcalls += 1;
+        if let Some(tcb) = state.table.current().and_then(|id| state.table.get(id)) {
+            dispatch::take_saved(&mut tcb.registers);
+            tcb.full = true;
+        }
+        if dispatch::is_fault() {
+            state.faulted();
+        } else {
+            state.table.put_back();
+        }
+        state.poll();
+    });
+    leave(&off)
+}
+
+/// The core was lost while upcalls were off: what the upcall would have done.
+pub(crate) fn missed(off: &Off) {
+    let current = with(off, |state| {
+        state.upcalls += 1;
+        state.poll();
+        let current = state.table.current();
+        state.table.put_back();
+        current
+    });
+    if let Some(current) = current {
+        reschedule(off, current);
+    }
+}
+
+/// Upcalls so far, those that were put off because they were switched off included.
+pub fn upcalls() -> u64 {
+    with(&Off::enter(), |state| state.upcalls)
+}
+
+/// Runs who comes next, and never comes back to this stack.
+fn leave(off: &Off) -> ! {
+    let next = next(off);
+    let mut nowhere = 0;
+    // SAFETY: disabled; `next` has just been taken; nobody comes back.
+    unsafe { go(off, &raw mut nowhere, next) };
+    fatal(format_args!("a thread came back that had ended"));
+}
+
+/// Says why, and stops the program.
+fn fatal(why: core::fmt::Arguments<'_>) -> ! {
+    let mut line = log::Line::new();
+    // A line that does not fit is cut.
+    let _cut = write!(line, "threads: {why}");
+    log::early_line(line.as_bytes());
+    rt::stop();
+}
+
+/// Lets every other ready thread run first.
+#[inline]
+pub fn yield_now() {
+    let off = Off::enter();
+    let current = with(&off, |state| {
+        let current = state.table.current();
+        if state.table.any_ready() {
+            state.table.put_back();
+            current
+        } else {
+            None
+        }
+    });
+    if let Some(current) = current {
+        reschedule(&off, current);
+    }
+}
+
+/// The name of the thread that runs.
+pub fn name() -> String {
+    with(&Off::enter(), |state| {
+        let tcb = state.table.current().and_then(|id| state.table.get(id));
+        tcb.map_or_else(String::new, |tcb| (*tcb.name).into())
+    })
+}
+
+/// Blocks the thread that runs under `key` until it is woken or the clock reaches `deadline` (0: never). The dispatcher
+/// is disabled before and after, but not meanwhile.
+#[inline]
+pub(super) fn block(off: &Off, key: u64, deadline: u64) -> Woken {
+    let Some(current) = with(off, |state| state.table.current()) else {
+        fatal(format_args!("a program without threads would wait for itself"));
+    };
+    with(off, |state| state.table.block(key, deadline));
+    reschedule(off, current);
+    with(off, |state| state.table.woken(current))
+}
+
+/// Makes the first who waits under `key` ready. Answers whether there was one.
+#[inline]
+pub(super) fn wake_one(off: &Off, key: u64) -> bool {
+    with(off, |state| state.table.wake_one(key, 0).is_some())
+}
+
+/// Makes at most `most` who wait under `key` ready; how many.
+pub(super) fn wake(off: &Off, key: u64, most: usize) -> usize {
+    with(off, |state| state.table.wake(key, most))
+}
+
+/// Waits for an event of `mask`, at most until the clock reaches `deadline` (0: for ever), or until
+/// [`nudge`]; the events that came. Other threads run meanwhile. Works without threads too.
+pub(crate) fn wait_event(mask: u64, deadline: u64, sleeper: &Sleeper) -> u64 {
+    let off = Off::enter();
+    let current = if dispatch::is_scheduled() { with(&off, |state| state.table.current()) } else { None };
+    let Some(current) = current else {
+        // Refused only if mask or deadline were malformed; then this is a poll.
+        return SELF.wait(mask, deadline).unwrap_or(0);
+    };
+    let there = with(&off, |state| {
+        let there = state.events & mask;
+        state.events &= !there;
+        if let Some(tcb) = state.table.get(current) {
+            tcb.mask = mask;
+        }
+        there
+    });
+    if there != 0 {
+        return there;
+    }
+    sleeper.0.store(u64::from(current.number()) + 1, Ordering::Relaxed);
+    let woken = block(&off, key::EVENTS, deadline);
+    sleeper.0.store(0, Ordering::Relaxed);
+    match woken {
+        Woken::By(events) => events,
+        Woken::TimedOut => 0,
+    }
+}
+
+/// Which thread, if any, is in [`wait_event`]; 0, or its number and 1.
+#[derive(Debug, Default)]
+pub(crate) struct Sleeper(AtomicU64);
+
+impl Sleeper {
+    /// Ends the wait, without an event.
+    pub(crate) fn nudge(&self) {
+        let at = self.0.load(Ordering::Relaxed);
+        if at != 0 {
+            with(&Off::enter(), |state| state.table.wake_this(key::EVENTS, at as u32 - 1));
+        }
+    }
+}
+
+/// Sleeps until the clock has reached `ticks`.
+pub fn sleep_until(ticks: u64) {
+    let off = Off::enter();
+    while clock::ticks() < ticks {
+        block(&off, key::SLEEP, ticks);
+    }
+}
+
+/// Sleeps for a while.
+pub fn sleep(duration: Duration) {
+    sleep_until(clock::ticks().saturating_add(clock::span(duration)));
+}
+
+/// The thread that runs has ended; its stack may be used again once the core is another's.
+pub(super) fn exit() -> ! {
+    let off = Off::enter();
+    with(&off, |state| {
+        if let Some(stack) = state.table.end().and_then(|tcb| tcb.stack) {
+            state.pool.give(stack);
+        }
+    });
+    leave(&off)
+}

@@ -1,0 +1,109 @@
+//! Stacks, each with an unmapped page below; and the domain, which they are made of.
+
+use super::mutex::{Mutex, MutexGuard};
+use crate::Domain;
+use alloc::vec::Vec;
+use core::ops::{Deref, DerefMut};
+use skerry_abi::{Error, PAGE_SIZE};
+
+/// A stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stack {
+    pub bottom: u64,
+    pub top: u64,
+}
+
+impl Stack {
+    /// Whether an address lies in the page below it, which is never mapped.
+    pub const fn guards(&self, addr: u64) -> bool {
+        addr < self.bottom && self.bottom - addr <= PAGE_SIZE
+    }
+
+    const fn len(&self) -> u64 {
+        self.top - self.bottom
+    }
+}
+
+/// Stacks that nobody uses just now.
+pub(super) struct Pool(Vec<Stack>);
+
+impl Pool {
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub fn give(&mut self, stack: Stack) {
+        self.0.push(stack);
+    }
+
+    /// The smallest that has `bytes`; of those, the one that was used last.
+    pub fn take(&mut self, bytes: u64) -> Option<Stack> {
+        let fits = self.0.iter().enumerate().rev().filter(|(_, stack)| stack.len() >= bytes);
+        let (at, _) = fits.min_by_key(|(_, stack)| stack.len())?;
+        Some(self.0.swap_remove(at))
+    }
+}
+
+/// A new stack.
+pub(super) fn make(bytes: u64) -> Result<Stack, Error> {
+    let (_, view) = domain().zeroed(bytes.next_multiple_of(PAGE_SIZE), None)?;
+    // It stays mapped: a thread may be on it, and after that it goes to the pool.
+    Ok(Stack { bottom: view.addr, top: view.addr + view.len })
+}
+
+static DOMAIN: Mutex<Option<Domain>> = Mutex::new(None);
+
+pub(super) fn keep_domain(domain: Domain) -> Result<(), Error> {
+    let mut place = DOMAIN.lock();
+    if place.is_some() {
+        return Err(Error::BadState);
+    }
+    *place = Some(domain);
+    Ok(())
+}
+
+/// The domain, for as long as this lives.
+pub struct DomainGuard(MutexGuard<'static, Option<Domain>>);
+
+/// The domain of a program with threads; waits until no other thread has it. Making a thread takes it too.
+pub fn domain() -> DomainGuard {
+    DomainGuard(DOMAIN.lock())
+}
+
+impl Deref for DomainGuard {
+    type Target = Domain;
+
+    fn deref(&self) -> &Domain {
+        self.0.as_ref().expect("`thread::start` comes first")
+    }
+}
+
+impl DerefMut for DomainGuard {
+    fn deref_mut(&mut self) -> &mut Domain {
+        self.0.as_mut().expect("`thread::start` comes first")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_stack_that_fits_is_used_again() {
+        let mut pool = Pool::new();
+        let stack = |bottom, len| Stack { bottom, top: bottom + len };
+        for len in [0x8000, 0x2000, 0x4000] {
+            pool.give(stack(0x10_0000, len));
+        }
+        assert_eq!(pool.take(0x3000), Some(stack(0x10_0000, 0x4000)));
+        assert_eq!(pool.take(0x3000), Some(stack(0x10_0000, 0x8000)));
+        assert_eq!(pool.take(0x3000), None);
+    }
+
+    #[test]
+    fn the_page_below_a_stack_guards_it() {
+        let stack = Stack { bottom: 0x10_0000, top: 0x11_0000 };
+        assert!(stack.guards(0xf_f000) && stack.guards(0xf_ffff));
+        assert!(!stack.guards(0x10_0000) && !stack.guards(0xf_efff) && !stack.guards(0x11_0000));
+    }
+}
