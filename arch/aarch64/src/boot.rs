@@ -44,6 +44,15 @@ const EARLY_DEVICE: u64 = 3 << 53 | 0x407;
 
 global_asm!(
     r#"
+    .macro set register, value  // spoils x0
+    ldr     x0, =\value
+    msr     \register, x0
+    .endm
+    .macro entry table, index, address, bits // spoils x0
+    orr     x0, \address, \bits
+    str     x0, [\table, \index]
+    .endm
+
     .pushsection .head, "ax"
     .global skerry_image
 skerry_image:
@@ -69,14 +78,11 @@ skerry_secondary:
     b.lo    3f
     b.hi    9f                  // EL3 is not ours
     // EL2: leave it for good. EL1 is AArch64, nothing in it traps, and virtual time is physical time.
-    mov     x0, #1 << 31
-    msr     hcr_el2, x0
+    set     hcr_el2, 1 << 31
     isb
-    mov     x0, #3
-    msr     cnthctl_el2, x0
+    set     cnthctl_el2, 3
+    set     cptr_el2, 0x33ff
     msr     cntvoff_el2, xzr
-    mov     x0, #0x33ff
-    msr     cptr_el2, x0
     msr     hstr_el2, xzr
     msr     vttbr_el2, xzr
     mrs     x0, midr_el1
@@ -86,29 +92,24 @@ skerry_secondary:
     mrs     x0, id_aa64mmfr0_el1
     ubfx    x0, x0, #56, #4     // fine-grained traps
     cbz     x0, 2f
-    msr     S3_4_C1_C1_4, xzr   // HFGRTR_EL2
-    msr     S3_4_C1_C1_5, xzr   // HFGWTR_EL2
-    msr     S3_4_C1_C1_6, xzr   // HFGITR_EL2
-    msr     S3_4_C3_C1_4, xzr   // HDFGRTR_EL2
-    msr     S3_4_C3_C1_5, xzr   // HDFGWTR_EL2
+    // HFGRTR_EL2, HFGWTR_EL2, HFGITR_EL2, HDFGRTR_EL2, HDFGWTR_EL2
+    .irp    trap, S3_4_C1_C1_4, S3_4_C1_C1_5, S3_4_C1_C1_6, S3_4_C3_C1_4, S3_4_C3_C1_5
+    msr     \trap, xzr
+    .endr
 2:  mrs     x0, id_aa64pfr0_el1
     ubfx    x0, x0, #24, #4     // GIC system registers
     cbz     x0, 2f
-    mov     x0, #0xf            // ICC_SRE_EL2: SRE, no bypass, EL1 may
-    msr     S3_4_C12_C9_5, x0
+    set     S3_4_C12_C9_5, 0xf  // ICC_SRE_EL2: SRE, no bypass, EL1 may
     isb
     msr     S3_4_C12_C11_0, xzr // ICH_HCR_EL2
-2:  ldr     x0, ={sctlr_off}
-    msr     sctlr_el1, x0
-    mov     x0, #0x3c5          // EL1h, all masked
-    msr     spsr_el2, x0
+2:  set     spsr_el2, 0x3c5     // EL1h, all masked
+    set     sctlr_el1, {sctlr_off}
     adr     x0, 3f
     msr     elr_el2, x0
     eret
 
 3:  msr     spsel, #1
-    ldr     x0, ={sctlr_off}
-    msr     sctlr_el1, x0
+    set     sctlr_el1, {sctlr_off}
     isb
     ic      iallu
     tlbi    vmalle1
@@ -132,40 +133,31 @@ skerry_secondary:
     b.lo    4b
 
     add     x1, x22, #0x1000    // 512 GiB of physical memory
-    orr     x0, x1, #3
-    str     x0, [x22]
-    str     x0, [x22, #256 * 8]
+    entry   x22, #0, x1, #3
+    entry   x22, #256 * 8, x1, #3
     ldr     x2, ={block}
     lsr     x3, x19, #30
-    orr     x0, x2, x3, lsl #30
-    str     x0, [x1, x3, lsl #3]
+    orr     x4, x2, x3, lsl #30
+    str     x4, [x1, x3, lsl #3]
     lsr     x3, x20, #30
-    orr     x0, x2, x3, lsl #30
-    str     x0, [x1, x3, lsl #3]
-
+    orr     x4, x2, x3, lsl #30
+    str     x4, [x1, x3, lsl #3]
     add     x1, x22, #0x2000    // the uppermost 512 GiB: KERNEL, DEVICES
-    orr     x0, x1, #3
-    str     x0, [x22, #511 * 8]
+    entry   x22, #511 * 8, x1, #3
     add     x3, x22, #0x3000
-    orr     x0, x3, #3
-    str     x0, [x1, #510 * 8]
-    orr     x0, x2, x19
-    str     x0, [x3]
+    entry   x1, #510 * 8, x3, #3
+    entry   x3, #0, x2, x19
     add     x3, x22, #0x4000
-    orr     x0, x3, #3
-    str     x0, [x1, #509 * 8]
+    entry   x1, #509 * 8, x3, #3
     add     x1, x22, #0x5000
-    orr     x0, x1, #3
-    str     x0, [x3]
-    ldr     x0, =__board_console
+    entry   x3, #0, x1, #3
+    ldr     x3, =__board_console
     ldr     x2, ={device}
-    orr     x0, x0, x2
-    str     x0, [x1]
+    entry   x1, #0, x3, x2
     dsb     sy
     bl      8f                  // nor may a clean line that was fetched meanwhile hide it
 
-    ldr     x0, ={mair}
-    msr     mair_el1, x0
+    set     mair_el1, {mair}
     mrs     x1, id_aa64mmfr0_el1
     and     x1, x1, #7          // physical address size: 48 bits at most with this granule
     mov     x0, #5
@@ -177,16 +169,14 @@ skerry_secondary:
     msr     ttbr0_el1, x22
     msr     ttbr1_el1, x22
     isb
-    ldr     x0, ={sctlr_on}
-    msr     sctlr_el1, x0
+    set     sctlr_el1, {sctlr_on}
     isb
     ldr     x0, =5f
     br      x0
 
 5:  ldr     x0, =__stack_top
     mov     sp, x0
-    ldr     x0, =skerry_vectors
-    msr     vbar_el1, x0
+    set     vbar_el1, skerry_vectors
     isb
     ldr     x0, =__bss_start
     ldr     x1, =__bss_end

@@ -161,25 +161,21 @@ global_asm!(
     .endif
     .endm
 
+    // Stores or loads pairs of registers, each pair at its place in an array of all.
+    .macro pairs op, base, a, b, rest:vararg
+    \op    x\a, x\b, [\base, #8 * \a]
+    .ifnb   \rest
+    pairs   \op, \base, \rest
+    .endif
+    .endm
+
     // Saves all registers. Leaves the context in x16.
     .macro save_full
     ldr     x16, [sp, #{current}]
-    stp     x0, x1, [x16]
-    stp     x2, x3, [x16, #16]
-    stp     x4, x5, [x16, #32]
-    stp     x6, x7, [x16, #48]
-    stp     x8, x9, [x16, #64]
-    stp     x10, x11, [x16, #80]
-    stp     x12, x13, [x16, #96]
-    stp     x14, x15, [x16, #112]
+    pairs   stp, x16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
     ldp     x0, x1, [sp, #-16]
     stp     x0, x1, [x16, #128]
-    stp     x18, x19, [x16, #144]
-    stp     x20, x21, [x16, #160]
-    stp     x22, x23, [x16, #176]
-    stp     x24, x25, [x16, #192]
-    stp     x26, x27, [x16, #208]
-    stp     x28, x29, [x16, #224]
+    pairs   stp, x16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29
     mrs     x0, sp_el0
     stp     x30, x0, [x16, #240]
     mrs     x2, elr_el1
@@ -203,12 +199,7 @@ skerry_vectors:
     cmp     x17, #0x15          // SVC from AArch64
     b.ne    skerry_fault
     ldr     x16, [sp, #{current}]
-    stp     x19, x20, [x16, #152]
-    stp     x21, x22, [x16, #168]
-    stp     x23, x24, [x16, #184]
-    stp     x25, x26, [x16, #200]
-    stp     x27, x28, [x16, #216]
-    stp     x29, x30, [x16, #232]
+    pairs   stp, x16, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
     mrs     x9, sp_el0
     mrs     x10, elr_el1
     mrs     x11, spsr_el1
@@ -236,23 +227,9 @@ skerry_syscall_return:
     // A new page-table entry must be seen by the walker before the program uses it (Arm ARM D8.2.6); a removed one
     // has been dealt with by the flush.
     dsb     ishst
-    mov     x2, xzr
-    mov     x3, xzr
-    mov     x4, xzr
-    mov     x5, xzr
-    mov     x6, xzr
-    mov     x7, xzr
-    mov     x8, xzr
-    mov     x9, xzr
-    mov     x10, xzr
-    mov     x11, xzr
-    mov     x12, xzr
-    mov     x13, xzr
-    mov     x14, xzr
-    mov     x15, xzr
-    mov     x16, xzr
-    mov     x17, xzr
-    mov     x18, xzr
+    .irp    n, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
+    mov     x\n, xzr
+    .endr
     eret
 
 skerry_fault:
@@ -291,20 +268,8 @@ skerry_resume:
     msr     elr_el1, x1
     msr     spsr_el1, x2
     dsb     ishst
-    ldp     x0, x1, [x16]
-    ldp     x2, x3, [x16, #16]
-    ldp     x4, x5, [x16, #32]
-    ldp     x6, x7, [x16, #48]
-    ldp     x8, x9, [x16, #64]
-    ldp     x10, x11, [x16, #80]
-    ldp     x12, x13, [x16, #96]
-    ldp     x14, x15, [x16, #112]
-    ldp     x18, x19, [x16, #144]
-    ldp     x20, x21, [x16, #160]
-    ldp     x22, x23, [x16, #176]
-    ldp     x24, x25, [x16, #192]
-    ldp     x26, x27, [x16, #208]
-    ldp     x28, x29, [x16, #224]
+    pairs   ldp, x16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    pairs   ldp, x16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29
     ldr     x30, [x16, #240]
     ldp     x16, x17, [x16, #128]
     eret
@@ -317,20 +282,8 @@ skerry_unexpected:
     ldr     x1, =__emergency_top
     mov     sp, x1
     sub     sp, sp, #272
-    stp     x2, x3, [sp, #16]
-    stp     x4, x5, [sp, #32]
-    stp     x6, x7, [sp, #48]
-    stp     x8, x9, [sp, #64]
-    stp     x10, x11, [sp, #80]
-    stp     x12, x13, [sp, #96]
-    stp     x14, x15, [sp, #112]
-    stp     x16, x17, [sp, #128]
-    stp     x18, x19, [sp, #144]
-    stp     x20, x21, [sp, #160]
-    stp     x22, x23, [sp, #176]
-    stp     x24, x25, [sp, #192]
-    stp     x26, x27, [sp, #208]
-    stp     x28, x29, [sp, #224]
+    pairs   stp, sp, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    pairs   stp, sp, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29
     mrs     x2, sp_el0
     stp     x30, x2, [sp, #240]
     str     x0, [sp, #256]
