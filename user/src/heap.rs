@@ -105,37 +105,47 @@ unsafe impl Source for Grow {
     }
 }
 
-/// A heap that begins with `N` bytes of the program's own zeroed data, which its spawner paid for.
-pub struct Heap<const N: usize> {
-    talc: Exclusive<Talc<Grow, DefaultBinning>>,
-    arena: UnsafeCell<MaybeUninit<[u8; N]>>,
+/// What a heap begins with: `N` bytes of the program's own zeroed data, which its spawner paid for. A static of its own:
+/// in one with the heap, which is not all zero, it would lie in the program's file.
+pub struct Arena<const N: usize>(UnsafeCell<MaybeUninit<[u8; N]>>);
+
+// SAFETY: it is reached only through the heap that was made from it, which lets one caller in at a time.
+unsafe impl<const N: usize> Sync for Arena<N> {}
+
+impl<const N: usize> Arena<N> {
+    /// `N` bytes.
+    #[expect(clippy::new_without_default, reason = "it belongs in a static")]
+    pub const fn new() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::zeroed()))
+    }
 }
 
-// SAFETY: the arena is reached only through `talc`, which is locked.
-unsafe impl<const N: usize> Sync for Heap<N> {}
+/// The program's heap.
+pub struct Heap {
+    talc: Exclusive<Talc<Grow, DefaultBinning>>,
+}
 
-impl<const N: usize> Heap<N> {
+impl Heap {
     /// An empty heap: everything fails until [`init`](Self::init).
     #[expect(clippy::new_without_default, reason = "it belongs in a static")]
     pub const fn new() -> Self {
-        let talc = Talc::new(Grow::new(&OWN));
-        Self { talc: Exclusive::new(talc), arena: UnsafeCell::new(MaybeUninit::uninit()) }
+        Self { talc: Exclusive::new(Talc::new(Grow::new(&OWN))) }
     }
 
-    /// Makes the arena available. Called once, before anything is allocated.
-    pub fn init(&'static self) {
+    /// Makes `arena`, which no other heap was given, available. Called once, before anything is allocated.
+    pub fn init<const N: usize>(&'static self, arena: &'static Arena<N>) {
         self.talc.with(|talc| {
             if !talc.is_metadata_established() {
                 // SAFETY: the arena is static, `N` bytes, and belongs to the heap alone, which is empty still. If it is
                 // too small for the allocator's own data, the heap grows at once.
-                let _end = unsafe { talc.claim(self.arena.get().cast(), N) };
+                let _end = unsafe { talc.claim(arena.0.get().cast(), N) };
             }
         });
     }
 }
 
 // SAFETY: forwards to an allocator, one caller at a time.
-unsafe impl<const N: usize> GlobalAlloc for Heap<N> {
+unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, passed on.
         let made = self.talc.with(|talc| unsafe { talc.allocate(layout) });

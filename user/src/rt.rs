@@ -70,7 +70,8 @@ macro_rules! main {
         $crate::user_start!();
 
         #[global_allocator]
-        static HEAP: $crate::heap::Heap<{ $heap }> = $crate::heap::Heap::new();
+        static HEAP: $crate::heap::Heap = $crate::heap::Heap::new();
+        static ARENA: $crate::heap::Arena<{ $heap }> = $crate::heap::Arena::new();
 
         #[panic_handler]
         fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
@@ -80,7 +81,7 @@ macro_rules! main {
         #[expect(unsafe_code, reason = "called by `_start`, under a name that the linker knows")]
         #[unsafe(no_mangle)]
         extern "C" fn skerry_main(info: *const u8) -> ! {
-            HEAP.init();
+            HEAP.init(&ARENA);
             // SAFETY: `_start` passes on what the spawner gave, which keeps to the boundary's rules.
             unsafe { $crate::rt::start(info, $main) }
         }
