@@ -131,7 +131,13 @@ fn rounds(x86: u32, arm: u32) {
     let before = stock(&system, "0.0");
     repeat(count, "run 0.0 hello quiet");
     assert_eq!(stock(&system, "0.0"), before, "after {count} rounds");
-    for bad in ["fault", "panic", "exit=1"] {
+    // What the memory server gave is counted as well, given back or not.
+    let lines = ask(&system, "run 0.0 hello quiet ram=8192 trade=200");
+    assert_eq!(lines, ["8192 KiB of sevens", "200 times"]);
+    repeat(count / 10, "run 0.0 hello quiet ram=1024");
+    assert_eq!(stock(&system, "0.0"), before, "after those that asked for more");
+    assert_ne!(try_it(&system, "run 0.0 LIMIT=4M hello quiet ram=8192").status, 0, "beyond its limit");
+    for bad in ["fault", "panic", "exit=1", "ram=1000000"] {
         for _ in 0..10 {
             assert_ne!(try_it(&system, &format!("run 0.0 hello quiet {bad}")).status, 0, "{bad}");
         }

@@ -15,6 +15,7 @@
 //! | [`heap`] | the allocator, and what it grows by |
 //! | [`domain`] | [`domain::Domain`]: what this domain was given, and all of the above for itself |
 //! | [`image`] | checks a static-PIE ELF file and plans its segments; pure |
+//! | [`more`] | RAM from the memory server of the core |
 //! | [`program`] | what a program has of the process server that started it: output, exit status |
 //! | [`spawn`] | [`spawn::Child`]: a new domain, piece by piece |
 //! | [`chan`] | [`chan::Chan`]: a URPC channel with a way to wake its peer |
@@ -46,6 +47,7 @@ mod lock;
 pub mod log;
 pub mod lrpc;
 pub mod mem;
+pub mod more;
 pub mod program;
 pub mod ram;
 pub mod rt;

@@ -50,9 +50,22 @@ pub(crate) fn init(domain: &mut Domain) {
 
 /// Writes a line: to whoever waits for the program, or else to the log. Waits for room.
 pub fn line(text: &str) {
-    let mut out = OUT.lock();
-    let Some(chan) = out.as_mut() else { return log::early_line(text.as_bytes()) };
-    let pieces = text.as_bytes().chunks(Say::default().text.len());
+    match OUT.lock().as_mut() {
+        Some(chan) => say(chan, text.as_bytes()),
+        None => log::early_line(text.as_bytes()),
+    }
+}
+
+/// Writes a line of a panic, even where the panic came in the middle of another line: to the log then.
+pub(crate) fn complain(text: &[u8]) {
+    match OUT.try_lock().as_deref_mut() {
+        Some(Some(chan)) => say(chan, text),
+        _ => log::early_line(text),
+    }
+}
+
+fn say(chan: &mut Chan, text: &[u8]) {
+    let pieces = text.chunks(Say::default().text.len());
     let last = pieces.len();
     if last == 0 {
         send(chan, &Say::default());

@@ -5,7 +5,7 @@ use crate::cap::SELF;
 use crate::dispatch;
 use crate::domain::{Domain, name_of};
 use crate::program::{self, Status};
-use crate::{clock, heap, log, thread};
+use crate::{clock, heap, log, more, thread};
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use skerry_abi::domain::{DomainInfo, MAGIC};
@@ -28,6 +28,7 @@ pub unsafe fn start<S: Status>(info: *const u8, main: fn(Domain) -> S) -> ! {
     let level = info.arg("log").and_then(|text| text.parse().ok()).unwrap_or(3);
     log::init(info.core, name_of(info), log::filter_from(level));
     let mut domain = Domain::take(info);
+    more::init(&mut domain);
     program::init(&mut domain);
     program::exit(main(domain).status());
 }
@@ -41,11 +42,11 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
         None => write!(line, "panic: {info}"),
     };
     dispatch::unscheduled();
-    log::early_line(line.as_bytes());
+    program::complain(line.as_bytes());
     if let Some(lack) = heap::lack() {
         let mut line = log::Line::new();
         let _cut = write!(line, "the last time memory was lacking: {lack}");
-        log::early_line(line.as_bytes());
+        program::complain(line.as_bytes());
     }
     program::exit_after_panic();
 }

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `quiet` | says nothing |
 //! | `lines=N` | says N lines more |
+//! | `ram=N` | fills N KiB of memory |
+//! | `trade=N` | gets RAM from the memory server and gives it back, N times |
 //! | `exit=N` | ends with status N |
 //! | `fault` | reads memory that is not there |
 //! | `panic` | panics |
@@ -13,7 +15,9 @@
 
 extern crate alloc;
 
-use skerry_user::{Domain, ISA, println};
+use skerry_user::abi::CapType;
+use skerry_user::vspace::RW;
+use skerry_user::{Domain, Error, ISA, more, println};
 
 skerry_user::main!(main, heap = 32 << 10);
 
@@ -28,6 +32,16 @@ fn main(domain: Domain) -> u8 {
     for n in 0..number(info.arg("lines")).unwrap_or(0) {
         println!("line {n}");
     }
+    if let Some(kib) = number(info.arg("ram")) {
+        let bytes = alloc::vec![7u8; (kib as usize) << 10];
+        println!("{} KiB of sevens", bytes.iter().filter(|byte| **byte == 7).count() >> 10);
+    }
+    if let Some(times) = number(info.arg("trade"))
+        && let Err(error) = trade(domain, times)
+    {
+        println!("trade: {error}");
+        return 1;
+    }
     if asked("fault") {
         #[expect(unsafe_code, reason = "to be killed for it")]
         // SAFETY: nothing is mapped there: the read does not return.
@@ -39,6 +53,28 @@ fn main(domain: Domain) -> u8 {
         skerry_user::relax();
     }
     number(info.arg("exit")).map_or(0, |status| status as u8)
+}
+
+/// Gets RAM from the memory server and gives it back, so often, and looks that it is zero each time.
+fn trade(mut domain: Domain, times: u64) -> Result<(), Error> {
+    let into = domain.mem.slot()?;
+    for n in 0..times {
+        let grant = more::alloc(64 << 10, into)?;
+        let frame = domain.mem.part_of(into, CapType::Frame, 0, grant.len)?;
+        let view = domain.map(frame, grant.len, RW)?;
+        let mut first = [1; 8];
+        view.read(n % 1000 * 8, &mut first);
+        if first != [0; 8] {
+            println!("round {n}: RAM that somebody else wrote");
+            return Err(Error::Unknown);
+        }
+        (0..grant.len / 8).for_each(|at| view.write(at * 8, &[0xff; 8]));
+        domain.unmap(view);
+        more::free(grant.base)?;
+        domain.mem.give_slot(frame);
+    }
+    println!("{times} times");
+    Ok(())
 }
 
 fn number(text: Option<&str>) -> Option<u64> {

@@ -1,7 +1,7 @@
 //! # `skerry-app-proc`, the library: which processes a core has, and who waits for them
 //!
 //! Pure, so that it is tested on the host: [`table`] knows the processes and who listens to them, [`command`] takes the
-//! text of a `spawn` apart, The binary beside it makes domains and moves messages.
+//! text of a `spawn` apart, [`account`] limits how much RAM a process may ask for. The binary beside it makes domains and moves messages.
 //!
 //! A process is *running*, then a *zombie* until somebody has waited for it, then forgotten. Whoever waits gets its
 //! output, as far as he has granted credit; without credit the program waits, and without a listener its lines go to
@@ -11,5 +11,6 @@
 
 extern crate alloc;
 
+pub mod account;
 pub mod command;
 pub mod table;

@@ -97,6 +97,18 @@ impl Table {
         Ok(self.last)
     }
 
+    /// A process has so much RAM now.
+    pub fn set_ram(&mut self, pid: u32, ram: u64) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.ram = ram;
+        }
+    }
+
+    /// A process came to nothing.
+    pub fn forget(&mut self, pid: u32) {
+        self.processes.remove(&pid);
+    }
+
     /// A process.
     pub fn get(&self, pid: u32) -> Option<&Process> {
         self.processes.get(&pid)
@@ -212,6 +224,11 @@ mod tests {
         assert_eq!(table.wait(b, asker(2)), Ok(Some(EXITED)));
         assert_eq!(table.wait(b, asker(2)), Err(Refusal::NotFound));
         assert_eq!(table.end(b, EXITED), None, "twice does no harm");
+        let c = table.add("c", 0, Some(asker(3))).unwrap();
+        table.set_ram(c, 8192);
+        assert_eq!(table.get(c).map(|p| p.ram), Some(8192));
+        table.forget(c);
+        assert_eq!((table.get(c), table.end(c, EXITED)), (None, None));
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub enum Purpose {
     Endpoint = 7,
     /// A frame of fact records; `detail` is the bytes used.
     Facts = 8,
+    /// An endpoint of the memory server.
+    Memory = 9,
 }
 
 /// One capability a domain starts with.

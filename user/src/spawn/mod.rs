@@ -32,7 +32,7 @@ pub const CHANNEL_EVENT: u64 = 1 << event::FIRST_USER;
 pub const STACK: u64 = 128 << 10;
 
 /// Rights of a child to what it is made of and given: it must not take the parent's copies away, nor schedule itself.
-const OWN: Rights = Rights::all().difference(Rights::CONTROL);
+pub const OWN: Rights = Rights::all().difference(Rights::CONTROL);
 
 /// Why a child could not be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -215,8 +215,8 @@ impl Child {
     /// Makes a fresh RAM capability of `len` bytes and gives it to the child.
     pub fn give_ram(&mut self, domain: &mut Domain, len: u64) -> Result<(), SpawnError> {
         let ram = domain.mem.ram(len, PAGE_SIZE, None).during("RAM for the child")?;
-        self.give(Purpose::Ram, ram.cap, (ram.base, ram.len, 0), OWN)?;
-        // The child alone may spend it.
+        // The child alone may spend it, and take it back from whom it lends it to.
+        self.give(Purpose::Ram, ram.cap, (ram.base, ram.len, 0), Rights::all())?;
         domain.mem.delete(ram.cap).during("handing RAM over")
     }
 

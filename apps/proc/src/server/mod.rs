@@ -1,20 +1,24 @@
 //! The server: looks at the monitor's channel and at those of the programs, then blocks until one of them rings.
 
+mod memory;
 mod programs;
 mod requests;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
+use memory::{CALLS, RING, Reply};
 use programs::Program;
 use skerry_app_proc::table::{Asker, Table};
 use skerry_bundle::Bundle;
 use skerry_urpc::wire::{Body, Header, encode};
 use skerry_urpc::{Message, Transport};
 use skerry_user::Domain;
+use skerry_user::abi::dispatcher::event;
 use skerry_user::abi::domain::Purpose;
 use skerry_user::cap::{Endpoint, SELF};
 use skerry_user::chan::{Chan, Peer};
 use skerry_user::logging::error;
+use skerry_user::lrpc::{Ring, Rings};
 use skerry_user::spawn::CHANNEL_EVENT;
 use skerry_user::vspace::R;
 
@@ -37,6 +41,9 @@ pub struct Server {
     programs: BTreeMap<u32, Program>,
     /// What programs ring, and the CPU driver when one ends.
     bell: Endpoint,
+    /// By which programs call the memory server.
+    calls: Ring,
+    reply: Reply,
 }
 
 impl Server {
@@ -49,6 +56,8 @@ impl Server {
         let bundle = bundle(&mut domain)?;
         let bell =
             domain.mem.endpoint(SELF, CHANNEL_EVENT).inspect_err(|e| error!("own endpoint: {e}")).ok()?;
+        let calls = Rings::new(&mut domain).and_then(|mut rings| rings.make(&mut domain.mem, RING, CALLS));
+        let calls = calls.inspect_err(|e| error!("no ring for calls: {e}")).ok()?;
         Some(Self {
             domain,
             bundle,
@@ -58,6 +67,8 @@ impl Server {
             table: Table::new(),
             programs: BTreeMap::new(),
             bell,
+            calls,
+            reply: Reply::default(),
         })
     }
 
@@ -77,7 +88,7 @@ impl Server {
             self.arm(true);
             if !self.round() {
                 // Whatever came, the next round looks at everything.
-                let _came = SELF.wait(CHANNEL_EVENT, 0);
+                self.serve(CHANNEL_EVENT);
             }
             self.arm(false);
             vain = 0;
@@ -93,7 +104,7 @@ impl Server {
 
     /// Looks at everything once. Answers whether there was news.
     fn round(&mut self) -> bool {
-        let mut news = self.flush();
+        let mut news = self.flush() | self.serve(event::NOW);
         for _ in 0..BATCH {
             if self.waiting.len() >= MAX_WAITING {
                 break;

@@ -1,5 +1,6 @@
 //! Making programs, listening to them, and their ends.
 
+use super::memory::Share;
 use super::{BATCH, MAX_WAITING, Server};
 use alloc::format;
 use alloc::string::String;
@@ -9,7 +10,7 @@ use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::proc::{Exit, Output, ProcessState, Say};
 use skerry_urpc::{Message, Transport};
 use skerry_user::ISA;
-use skerry_user::abi::domain::slot;
+use skerry_user::abi::domain::{Purpose, slot};
 use skerry_user::abi::{Error, Rights};
 use skerry_user::chan::{Chan, Peer};
 use skerry_user::logging::{error, info};
@@ -18,7 +19,9 @@ use skerry_user::spawn::{self, Child, Running, SpawnError};
 
 /// RAM that a program gets to spend, besides what it is made of, unless its environment says otherwise (`RAM=`).
 const RAM: u64 = 512 << 10;
-/// The most that it may ask for.
+/// RAM that it may ask the memory server for, unless its environment says otherwise (`LIMIT=`).
+const LIMIT: u64 = 64 << 20;
+/// The most that either may be.
 const MAX_RAM: u64 = 256 << 20;
 /// State of a dispatcher that has ended.
 const DEAD: u64 = 3;
@@ -27,11 +30,19 @@ const DEAD: u64 = 3;
 pub struct Program {
     pub chan: Chan,
     running: Running,
+    pub share: Share,
     name: String,
     /// Its last word, or how it was ended.
     end: Option<End>,
     /// A line of which more is to come, for the log.
     line: String,
+}
+
+impl Program {
+    /// Bytes of RAM that it has.
+    pub const fn bytes(&self) -> u64 {
+        self.running.bytes() + self.share.account.used()
+    }
 }
 
 /// What became of a program's next message.
@@ -51,44 +62,68 @@ impl Server {
         let name = command.name;
         let file = self.file(name).map_err(|why| (Refusal::NotFound, why))?;
         self.table.room().map_err(|refusal| (refusal, String::from("too many programs run on that core")))?;
-        let ram = match command.var("RAM") {
-            None => RAM,
+        let size = |key: &str, default| match command.var(key) {
+            None => Ok(default),
             Some(text) => bytes(text).filter(|n| (4096..=MAX_RAM).contains(n)).ok_or_else(|| {
-                (
-                    Refusal::BadRequest,
-                    format!("RAM={text}: use a number of bytes, or with K or M, up to 256M"),
-                )
-            })?,
+                let why = format!("{key}={text}: use a number of bytes, or with K or M, from 4K to 256M");
+                (Refusal::BadRequest, why)
+            }),
         };
-        let made = self
-            .make(command, file, ram)
-            .map_err(|error| (refusal_of(&error), format!("{name}: {error}")))?;
-        let pid =
-            self.table.add(name, made.running.bytes(), waiter).map_err(|refusal| (refusal, String::new()))?;
-        self.programs.insert(pid, made);
-        Ok(pid)
-    }
-
-    fn make(&mut self, command: &Command<'_>, file: &[u8], grant: u64) -> Result<Program, SpawnError> {
-        let (domain, bell) = (&mut self.domain, self.bell);
-        let Command { env, name, args } = command;
-        let mut child = Child::load_with(domain, &spawn::Program { name, file, args }, grant)?;
-        let mut give = || {
-            let gap = if env.is_empty() { "" } else { " " };
-            child.set_env(&format!("CORE={} ISA={}{gap}{env}", domain.info.core, ISA.name()))?;
-            child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
-            child.on_death(bell);
-            let chan = child.connect_parent(domain, Peer::Proc, bell, ROOM_EVENT)?;
-            child.give_rest()?;
-            Ok(chan)
-        };
-        match give() {
-            Ok(chan) => {
-                let running = child.start(domain)?;
-                Ok(Program { chan, running, name: (*name).into(), end: None, line: String::new() })
+        let (grant, limit) = (size("RAM", RAM)?, size("LIMIT", LIMIT)?);
+        let pid = self.table.add(name, 0, waiter).map_err(|refusal| (refusal, String::new()))?;
+        match self.make(pid, command, file, grant, limit) {
+            Ok(program) => {
+                self.table.set_ram(pid, program.bytes());
+                self.programs.insert(pid, program);
+                Ok(pid)
             }
             Err(error) => {
-                child.abandon(domain);
+                self.table.forget(pid);
+                Err((refusal_of(&error), format!("{name}: {error}")))
+            }
+        }
+    }
+
+    fn make(
+        &mut self,
+        pid: u32,
+        command: &Command<'_>,
+        file: &[u8],
+        grant: u64,
+        limit: u64,
+    ) -> Result<Program, SpawnError> {
+        let endpoint = self.calls.mint(&mut self.domain.mem, pid.into());
+        let endpoint = endpoint.map_err(|error| SpawnError::Refused("an endpoint", error))?;
+        let share = Share::new(endpoint, limit);
+        let (domain, bell) = (&mut self.domain, self.bell);
+        let Command { env, name, args } = command;
+        let made = Child::load_with(domain, &spawn::Program { name, file, args }, grant);
+        let furnished = made.and_then(|mut child| {
+            let mut give = || {
+                let gap = if env.is_empty() { "" } else { " " };
+                child.set_env(&format!("CORE={} ISA={}{gap}{env}", domain.info.core, ISA.name()))?;
+                child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
+                child.give(Purpose::Memory, endpoint.0, (0, 0, 0), Rights::SIGNAL)?;
+                child.on_death(bell);
+                let chan = child.connect_parent(domain, Peer::Proc, bell, ROOM_EVENT)?;
+                child.give_rest()?;
+                Ok(chan)
+            };
+            match give() {
+                Ok(chan) => Ok((chan, child.start(domain)?)),
+                Err(error) => {
+                    child.abandon(domain);
+                    Err(error)
+                }
+            }
+        });
+        match furnished {
+            Ok((chan, running)) => {
+                let (name, line) = ((*name).into(), String::new());
+                Ok(Program { chan, running, share, name, end: None, line })
+            }
+            Err(error) => {
+                self.close(share);
                 Err(error)
             }
         }
@@ -181,13 +216,14 @@ impl Server {
     fn ended(&mut self, pid: u32) {
         let Some(program) = self.programs.remove(&pid) else { return };
         // Its channel goes with this, before the memory that it lies in.
-        let Program { running, name, end, .. } = program;
+        let Program { running, share, name, end, .. } = program;
         let fault = running.dispatcher.fault().ok().flatten();
         let fault = fault.map(|kind| End { state: ProcessState::Faulted, code: kind as u8 });
         let end = end.or(fault).unwrap_or(End { state: ProcessState::Vanished, code: 0 });
         if let Err(error) = running.reclaim(&mut self.domain) {
             error!("{name}:{pid}: what it was made of does not come back: {error}");
         }
+        self.close(share);
         if let Some(asker) = self.table.end(pid, end) {
             self.tell_end(asker, pid, end);
         }
