@@ -32,7 +32,7 @@ const fn app(name: &'static str, member: &'static str) -> Package {
     Package { name, member, cpu_driver: false }
 }
 
-const APPS: [Package; 9] = [
+const APPS: [Package; 10] = [
     app("skerry-app-init", "init"),
     app("skerry-app-monitor", "monitor"),
     app("skerry-app-pci", "pci"),
@@ -42,6 +42,7 @@ const APPS: [Package; 9] = [
     app("skerry-app-proc", "proc"),
     app("skerry-app-hello", "hello"),
     app("skerry-app-threads", "threads"),
+    app("skerry-app-attack", "attack"),
 ];
 
 /// Everything an image set is made of.

@@ -14,6 +14,7 @@
 //! | `interrupt`, `gic_*` | GIC versions 2 and 3 as one core sees them | CPU driver |
 //! | `timer`, `console`, `float`, `psci` | the virtual timer, the PL011, vector registers, firmware calls | CPU driver |
 //! | `machine` | [`Machine`](skerry_hal::Machine) over all of these | CPU driver |
+//! | `attack` | what a program tries that may not, for `apps/attack` | domains |
 //! | `user` | the seam for user code: system call, clock, `_start` | domains |
 //!
 //! The CPU driver's target is soft-float (`target_abi = "softfloat"`): it never touches a vector register, and that
@@ -42,5 +43,7 @@ cpu_driver! {
     pub console pub dump pub interrupt pub machine pub mmu pub psci pub trap
 }
 
+#[cfg(all(target_arch = "aarch64", not(target_abi = "softfloat")))]
+pub mod attack;
 #[cfg(all(target_arch = "aarch64", not(target_abi = "softfloat")))]
 pub mod user;

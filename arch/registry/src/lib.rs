@@ -19,10 +19,12 @@
 //! | `user_tls!()` | defines thread-local variables as a compiler would: for tests |
 //! | `user_start!()` | defines `_start`, which relocates the program and calls `skerry_main` |
 //!
+//! `attack` is what `apps/attack` tries and may not: instructions, forged registers.
+//!
 //! Adding an ISA adds one folder beside this one and one block here.
 #![no_std]
 
 #[cfg(all(target_arch = "aarch64", not(target_abi = "softfloat")))]
-pub use skerry_arch_aarch64::{user, user_start, user_tls};
+pub use skerry_arch_aarch64::{attack, user, user_start, user_tls};
 #[cfg(target_arch = "x86_64")]
-pub use skerry_arch_x86_64::{user, user_start, user_tls};
+pub use skerry_arch_x86_64::{attack, user, user_start, user_tls};

@@ -9,6 +9,7 @@
 //! | [`paging`] | pure | how a page-table entry is spelt |
 //! | [`context`] | pure | a user program's registers |
 //! | [`pvh`], [`regions`] | pure | what a PVH loader says, and what it means for the first domain |
+//! | `attack` | user mode | what a program tries that may not, for `apps/attack` |
 //! | [`user`] | user mode | the seam for user code: system call, clock, entry point |
 //! | `boot` | privileged | entry from the loader or from another core, temporary tables |
 //! | `space` | privileged | the CPU driver's own page tables, W^X, from memory in its slice |
@@ -35,6 +36,8 @@ macro_rules! privileged {
     ($($name:ident)*) => { $(#[cfg(all(target_arch = "x86_64", target_os = "none"))] pub mod $name;)* };
 }
 
+#[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+pub mod attack;
 pub mod context;
 pub mod paging;
 pub mod pvh;
