@@ -188,8 +188,13 @@ impl VNode {
 
     /// Changes the flags of `count` entries from `entry`, which map `what`.
     pub fn protect(self, entry: u32, count: u32, flags: MapFlags, what: CPtr) -> Result<(), Error> {
-        let flags = u64::from(flags.bits());
-        invoke(self.0, Op::Protect, [halves(entry, count), 0, flags, what.0.into(), 0]).map(drop)
+        let (flags, mut done) = (u64::from(flags.bits()), 0);
+        while done < count {
+            // It stops where the flags were others before.
+            let entries = halves(entry + done, count - done);
+            done += invoke(self.0, Op::Protect, [entries, 0, flags, what.0.into(), 0])? as u32;
+        }
+        Ok(())
     }
 }
 

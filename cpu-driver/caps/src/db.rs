@@ -1,15 +1,12 @@
 //! The rules, over the index.
 
-use crate::index::Index;
+use crate::index::{Gap, Index};
 use crate::slot::{Cap, Class, FLAG_BUSY, FLAG_REMOTE, Slot, SlotRef, Store};
 use crate::types::{self, Size};
 use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, Rights};
 
 /// Capabilities over one another that [`Db::adopt`] looks at, copies counted once.
 const MAX_LAYERS: u32 = 32;
-
-/// The last capability for an object has gone: whoever called must undo what the object did.
-pub type Object = Cap;
 
 /// What a retype makes.
 #[derive(Clone, Copy, Debug)]
@@ -28,17 +25,32 @@ pub struct Retype {
     pub count: u32,
 }
 
-/// All capabilities of one core.
+/// All capabilities of one core, in two indices, so that what a retype asks is short. RAM nests to any depth, but there is
+/// little of it. What is made of RAM begins on pages of its own; endpoints nest in their dispatcher's one page. So whatever is
+/// in the way of a new object is its neighbour.
 #[derive(Clone, Copy, Debug)]
 pub struct Db {
     core: CoreId,
-    index: Index,
+    ram: Index,
+    rest: Index,
 }
 
 impl Db {
     /// The empty database of `core`.
     pub const fn new(core: CoreId) -> Self {
-        Self { core, index: Index::new() }
+        Self { core, ram: Index::new(), rest: Index::new() }
+    }
+
+    const fn index(&mut self, ty: CapType) -> &mut Index {
+        if matches!(ty, CapType::Ram) { &mut self.ram } else { &mut self.rest }
+    }
+
+    const fn index_of(&self, ty: CapType) -> &Index {
+        if matches!(ty, CapType::Ram) { &self.ram } else { &self.rest }
+    }
+
+    fn indexed<S: Store>(&mut self, store: &S, at: SlotRef) -> &mut Index {
+        if store.slot(at).is(CapType::Ram) { &mut self.ram } else { &mut self.rest }
     }
 
     /// Puts `cap` into the empty slot `at`. For the CPU driver's boot and for adopted capabilities: no rule is checked
@@ -51,7 +63,7 @@ impl Db {
             return Err(Error::SlotInUse);
         }
         store.slot_mut(at).fill(cap);
-        self.index.insert(store, at);
+        self.index(cap.ty).insert(store, at);
         Ok(())
     }
 
@@ -62,29 +74,25 @@ impl Db {
     /// nobody can map what the CPU driver keeps there. [`Error::Full`] if too much lies there to look at.
     /// [`Error::SlotInUse`].
     pub fn adopt<S: Store>(&mut self, store: &mut S, at: SlotRef, cap: &Cap) -> Result<(), Error> {
-        let (mut after, mut innermost) = (Class::FIRST, cap.owner);
-        for _ in 0..MAX_LAYERS {
-            let found = self.index.overlap_after(store, after, cap.base, cap.end());
-            if found.is_none() {
-                return if innermost == cap.owner {
-                    self.insert(store, at, cap)
-                } else {
-                    Err(Error::Overlap)
-                };
+        let mut innermost = cap.owner;
+        let mut layers = 0..MAX_LAYERS;
+        for index in [&self.ram, &self.rest] {
+            let mut found = index.overlap_after(store, Class::FIRST, cap.base, cap.end());
+            while !found.is_none() {
+                let over = store.slot(found).cap().ok_or(Error::EmptySlot)?;
+                let around = over.base <= cap.base && over.end() >= cap.end();
+                match over.ty {
+                    // What holds more comes first, so the last one that holds all of it is who it was given to.
+                    CapType::Ram if around => innermost = over.owner,
+                    CapType::Ram if over.owner != cap.owner => return Err(Error::Overlap),
+                    CapType::VNode | CapType::CNode | CapType::Dispatcher => return Err(Error::Overlap),
+                    _ => {}
+                }
+                layers.next().ok_or(Error::Full)?;
+                found = index.overlap_after(store, store.slot(found).class(), cap.base, cap.end());
             }
-            let slot = store.slot(found);
-            let over = slot.cap().ok_or(Error::EmptySlot)?;
-            let around = over.base <= cap.base && over.end() >= cap.end();
-            match over.ty {
-                // What holds more comes first, so the last one that holds all of it is who it was given to.
-                CapType::Ram if around => innermost = over.owner,
-                CapType::Ram if over.owner != cap.owner => return Err(Error::Overlap),
-                CapType::VNode | CapType::CNode | CapType::Dispatcher => return Err(Error::Overlap),
-                _ => {}
-            }
-            after = slot.class();
         }
-        Err(Error::Full)
+        if innermost == cap.owner { self.insert(store, at, cap) } else { Err(Error::Overlap) }
     }
 
     /// Copies `from` to the empty slot `to`, with at most the rights in `mask`. The copy's own word starts at zero,
@@ -117,16 +125,22 @@ impl Db {
         Ok(())
     }
 
-    /// Checks a retype of `from`; answers the source capability.
+    /// Checks a retype of `from`; answers the source capability and where in its index the first object belongs.
     ///
     /// # Errors
     /// [`Error::EmptySlot`], [`Error::Busy`], [`Error::Remote`] (another core owns it or holds copies),
     /// [`Error::NoRight`], [`Error::BadRetype`], [`Error::BadArgument`], [`Error::Overlap`].
-    fn check_retype<S: Store>(&self, store: &S, from: SlotRef, what: &Retype) -> Result<Cap, Error> {
+    fn check_retype<S: Store>(
+        &self,
+        store: &S,
+        from: SlotRef,
+        what: &Retype,
+        to: SlotRef,
+    ) -> Result<(Cap, Option<Gap>), Error> {
         let slot = store.slot(from);
         let source = slot.cap().ok_or(Error::EmptySlot)?;
         let (info, new) = (types::of(source.ty), types::of(what.ty));
-        if !info.children.contains(&what.ty) {
+        if !info.children.contains(what.ty) {
             return Err(Error::BadRetype);
         }
         if !source.rights.contains(Rights::GRANT) {
@@ -155,14 +169,24 @@ impl Db {
         if what.ty == source.ty && what.len == source.len {
             return Err(Error::BadArgument);
         }
-        if info.exclusive {
-            let class = Class::new(source.ty, source.base, source.len);
-            let start = class.place() + what.offset;
-            if !self.index.overlap_after(store, class, start, start + total).is_none() {
-                return Err(Error::Overlap);
-            }
+        if !info.exclusive {
+            return Ok((source, None));
         }
-        Ok(source)
+        let (start, stop) = (source.base + what.offset, source.base + what.offset + total);
+        let key = (Class::new(what.ty, start, what.len), to);
+        let own = Class::new(source.ty, source.base, source.len);
+        let [ram, rest] = [&self.ram, &self.rest].map(|index| index.gap(store, &key));
+        let behind = |gap: &Gap| gap.after.is_none() || store.slot(gap.after).place >= stop;
+        let before = |gap: &Gap| gap.before.is_none() || store.slot(gap.before).far() <= start;
+        // RAM nests: what comes before is the source, or ends before this, and then others may lie around it.
+        let free_ram = || {
+            store.slot(ram.before).class() == own
+                || before(&ram) && self.ram.overlap_after(store, own, start, stop).is_none()
+        };
+        if !behind(&rest) || !before(&rest) || !behind(&ram) || !free_ram() {
+            return Err(Error::Overlap);
+        }
+        Ok((source, Some(if what.ty == CapType::Ram { ram } else { rest })))
     }
 
     /// Makes `what.count` objects out of `from`; object *n* goes to the empty slot `dest(n)`. All or nothing. Answers the
@@ -178,7 +202,7 @@ impl Db {
         what: &Retype,
         dest: impl Fn(u32) -> SlotRef,
     ) -> Result<Cap, Error> {
-        let source = self.check_retype(store, from, what)?;
+        let (source, mut gap) = self.check_retype(store, from, what, dest(0))?;
         if (0..what.count).any(|n| !store.slot(dest(n)).is_empty()) {
             return Err(Error::SlotInUse);
         }
@@ -186,44 +210,49 @@ impl Db {
             let base = source.base + what.offset + u64::from(n) * what.len;
             let mut cap = Cap::new(what.ty, base, what.len, self.core);
             (cap.rights, cap.level) = (source.rights & what.rights, what.level);
-            store.slot_mut(dest(n)).fill(&cap);
-            self.index.insert(store, dest(n));
+            let (at, index) = (dest(n), self.index(what.ty));
+            store.slot_mut(at).fill(&cap);
+            match gap.take() {
+                Some(gap) => index.insert_at(store, at, gap),
+                None => index.insert(store, at),
+            }
         }
         Ok(source)
     }
 
-    /// Empties a slot. Answers the capability if no other for the same object is left on this core and no ancestor's
-    /// holder could make it anew by mere copying: the caller then undoes what the object did.
+    /// Empties a slot. If no other for the same object is left on this core ([`has_copy`](Self::has_copy)), the caller
+    /// undoes what the object did.
     ///
     /// # Errors
-    /// [`Error::EmptySlot`], [`Error::Busy`], [`Error::Remote`].
-    pub fn delete<S: Store>(&mut self, store: &mut S, at: SlotRef) -> Result<Option<Object>, Error> {
+    /// [`Error::EmptySlot`], [`Error::Busy`], [`Error::Remote`] for the last of an object that other cores hold.
+    pub fn delete<S: Store>(&mut self, store: &mut S, at: SlotRef) -> Result<(), Error> {
         let slot = store.slot(at);
-        let cap = slot.cap().ok_or(Error::EmptySlot)?;
+        if slot.is_empty() {
+            return Err(Error::EmptySlot);
+        }
         if slot.has_flag(FLAG_BUSY) {
             return Err(Error::Busy);
         }
-        let last = !self.has_copy(store, at);
-        if last && slot.has_flag(FLAG_REMOTE) {
+        if slot.has_flag(FLAG_REMOTE) && !self.has_copy(store, at) {
             return Err(Error::Remote);
         }
-        self.index.remove(store, at);
+        self.indexed(store, at).remove(store, at);
         store.slot_mut(at).clear();
-        Ok(last.then_some(cap))
+        Ok(())
     }
 
     /// Moves the capability in `from` to `to`, and what `to` held, if anything, to `from`.
     pub fn exchange<S: Store>(&mut self, store: &mut S, from: SlotRef, to: SlotRef) {
         for at in [from, to] {
             if !store.slot(at).is_empty() {
-                self.index.remove(store, at);
+                self.indexed(store, at).remove(store, at);
             }
         }
         let (a, b) = (*store.slot(from), *store.slot(to));
         for (at, slot) in [(from, b), (to, a)] {
             *store.slot_mut(at) = slot;
             if !slot.is_empty() {
-                self.index.insert(store, at);
+                self.indexed(store, at).insert(store, at);
             }
         }
     }
@@ -247,19 +276,25 @@ impl Db {
     /// The next slot that a revocation of slot `at` must empty: a copy if `copies`, or anything made from its object.
     /// None: there is nothing left.
     pub fn next_revoked<S: Store>(&self, store: &S, at: SlotRef, copies: bool) -> SlotRef {
-        let slot = store.slot(at);
-        let class = slot.class();
         if copies && let Some(other) = self.other_copy(store, at) {
             return other;
         }
-        let found = self.index.overlap_after(store, class, class.place(), slot.far());
-        match (store.slot(at).cap(), (!found.is_none()).then(|| store.slot(found).cap()).flatten()) {
+        self.made_of(store, at)
+    }
+
+    /// The first slot of what was made from this slot's object; none if there is nothing.
+    fn made_of<S: Store>(&self, store: &S, at: SlotRef) -> SlotRef {
+        let slot = store.slot(at);
+        let Some(cap) = slot.cap() else { return SlotRef::NONE };
+        let inside = |found: SlotRef| !found.is_none() && store.slot(found).place < slot.far();
+        let found = self.index_of(cap.ty).upper_bound(store, slot.class());
+        if inside(found) {
             // Memory of another core may be adopted as frames that nest; none of them was made of another.
-            (Some(of), Some(it)) if it.ty == of.ty && !types::of(of.ty).children.contains(&it.ty) => {
-                SlotRef::NONE
-            }
-            _ => found,
+            let same = store.slot(found).cap().is_some_and(|it| it.ty == cap.ty);
+            return if same && !types::of(cap.ty).children.contains(cap.ty) { SlotRef::NONE } else { found };
         }
+        let found = self.rest.lower_bound(store, slot.class().first_there());
+        if cap.ty == CapType::Ram && inside(found) { found } else { SlotRef::NONE }
     }
 
     /// Whether another slot of this core holds the same object.
@@ -268,23 +303,19 @@ impl Db {
     }
 
     fn other_copy<S: Store>(&self, store: &S, at: SlotRef) -> Option<SlotRef> {
-        let class = store.slot(at).class();
-        let first = self.index.lower_bound(store, class);
-        let other = if first == at { self.index.next(store, at) } else { first };
-        (!other.is_none() && store.slot(other).class() == class).then_some(other)
+        let index = if store.slot(at).is(CapType::Ram) { &self.ram } else { &self.rest };
+        index.copy_of(store, at)
     }
 
     /// Whether anything made from this slot's object exists on this core.
     pub fn has_descendant<S: Store>(&self, store: &S, at: SlotRef) -> bool {
-        let slot = store.slot(at);
-        let class = slot.class();
-        !self.index.overlap_after(store, class, class.place(), slot.far()).is_none()
+        !self.made_of(store, at).is_none()
     }
 
     /// A slot that holds the object of type `ty` at `base..base + len`.
     pub fn find<S: Store>(&self, store: &S, ty: CapType, base: u64, len: u64) -> Option<SlotRef> {
         let class = Class::new(ty, base, len);
-        let at = self.index.lower_bound(store, class);
+        let at = self.index_of(ty).lower_bound(store, class);
         (!at.is_none() && store.slot(at).class() == class).then_some(at)
     }
 
@@ -309,6 +340,6 @@ impl Db {
     /// Checks every invariant of the index, and panics if one does not hold; the number of capabilities. For tests.
     #[doc(hidden)]
     pub fn check<S: Store>(&self, store: &S) -> usize {
-        self.index.check(store)
+        self.ram.check(store) + self.rest.check(store)
     }
 }

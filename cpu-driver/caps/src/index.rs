@@ -1,10 +1,11 @@
-//! All capabilities of one core, ordered by address: an AVL tree threaded through the slots themselves, each node
-//! knowing the highest end below it. Deterministic bounds matter here: no user may choose addresses that make a kernel
-//! entry long (rule `bounded`), which is why it is not a treap.
+//! Capabilities of one core, ordered by address: an AVL tree threaded through the slots themselves, each node knowing the
+//! highest end below it. Deterministic bounds matter here: no user may choose addresses that make a kernel entry long
+//! (rule `bounded`), which is why it is not a treap.
 //!
-//! Ranges are *laminar*: two either nest or are disjoint, since objects are only ever made by taking sub-ranges.
+//! Ranges are *laminar*: two either nest or are disjoint, since objects are only ever made by taking sub-ranges. So what
+//! was made of a range follows it in order, as far as it reaches.
 
-use crate::slot::{Class, SlotRef, Store};
+use crate::slot::{Class, Slot, SlotRef, Store};
 
 /// The tree's root. The nodes are in the [`Store`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,20 +16,34 @@ pub struct Index {
 /// `(class, slot address)`: unique for every slot.
 type Key = (Class, SlotRef);
 
+/// Where a key belongs: the neighbours on either side. One of them has room for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gap {
+    pub before: SlotRef,
+    pub after: SlotRef,
+}
+
+/// Below a node: to the left or to the right.
+const SIDES: [usize; 2] = [0, 1];
+
 fn key<S: Store>(store: &S, at: SlotRef) -> Key {
     (store.slot(at).class(), at)
 }
 
-fn height<S: Store>(store: &S, at: SlotRef) -> u8 {
-    if at.is_none() { 0 } else { store.slot(at).height }
+/// Whether `slot`, which lies at `at`, comes before `key`. Mostly the places tell.
+#[inline(always)]
+fn precedes(slot: &Slot, at: SlotRef, key: &Key) -> bool {
+    if slot.place == key.0.place() { (slot.class(), at) < *key } else { slot.place < key.0.place() }
 }
 
-fn end<S: Store>(store: &S, at: SlotRef) -> u64 {
-    store.slot(at).far()
-}
-
-fn max_end<S: Store>(store: &S, at: SlotRef) -> u64 {
-    if at.is_none() { 0 } else { store.slot(at).max_end }
+/// Height, and highest end, of the subtree at `at`.
+#[inline(always)]
+fn measure<S: Store>(store: &S, at: SlotRef) -> (u8, u64) {
+    if at.is_none() {
+        return (0, 0);
+    }
+    let slot = store.slot(at);
+    (slot.height, slot.max_end)
 }
 
 impl Index {
@@ -37,35 +52,47 @@ impl Index {
         Self { root: SlotRef::NONE }
     }
 
+    /// The neighbours of `key` in order.
+    pub(crate) fn gap<S: Store>(&self, store: &S, key: &Key) -> Gap {
+        let mut gap = Gap { before: SlotRef::NONE, after: SlotRef::NONE };
+        let mut here = self.root;
+        while !here.is_none() {
+            let slot = store.slot(here);
+            if precedes(slot, here, key) {
+                (gap.before, here) = (here, slot.child[1]);
+            } else {
+                (gap.after, here) = (here, slot.child[0]);
+            }
+        }
+        gap
+    }
+
     /// Puts in a slot that was just filled.
     pub(crate) fn insert<S: Store>(&mut self, store: &mut S, at: SlotRef) {
-        let new = key(store, at);
-        let (mut parent, mut here) = (SlotRef::NONE, self.root);
-        let mut to_left = false;
-        while !here.is_none() {
-            parent = here;
-            to_left = new < key(store, here);
-            here = if to_left { store.slot(here).left } else { store.slot(here).right };
-        }
-        let own_end = end(store, at);
+        let gap = self.gap(store, &key(store, at));
+        self.insert_at(store, at, gap);
+    }
+
+    /// The same, where the slot's gap is known.
+    pub(crate) fn insert_at<S: Store>(&mut self, store: &mut S, at: SlotRef, gap: Gap) {
+        let behind = !gap.before.is_none() && store.slot(gap.before).child[1].is_none();
+        let parent = if behind { gap.before } else { gap.after };
         let slot = store.slot_mut(at);
-        (slot.left, slot.right, slot.parent) = (SlotRef::NONE, SlotRef::NONE, parent);
-        (slot.height, slot.max_end) = (1, own_end);
+        (slot.child, slot.parent, slot.height) = ([SlotRef::NONE; 2], parent, 1);
+        slot.max_end = slot.far();
         if parent.is_none() {
             self.root = at;
-        } else if to_left {
-            store.slot_mut(parent).left = at;
-        } else {
-            store.slot_mut(parent).right = at;
+            return;
         }
+        store.slot_mut(parent).child[usize::from(behind)] = at;
         self.retrace(store, parent, SlotRef::NONE);
     }
 
     /// Takes a slot out. It keeps its capability.
     pub(crate) fn remove<S: Store>(&mut self, store: &mut S, at: SlotRef) {
-        let (left, right, parent) = {
+        let ([left, right], parent) = {
             let slot = store.slot(at);
-            (slot.left, slot.right, slot.parent)
+            (slot.child, slot.parent)
         };
         if left.is_none() || right.is_none() {
             let child = if left.is_none() { right } else { left };
@@ -74,53 +101,63 @@ impl Index {
             return;
         }
         // Two children: the successor takes the place. It has no left child.
-        let mut next = right;
-        while !store.slot(next).left.is_none() {
-            next = store.slot(next).left;
-        }
-        let (next_parent, next_right) = (store.slot(next).parent, store.slot(next).right);
+        let next = Self::outermost(store, right, 0);
+        let (next_parent, next_right) = (store.slot(next).parent, store.slot(next).child[1]);
         let from = if next_parent == at {
             next
         } else {
             self.replace_child(store, next_parent, next, next_right);
-            store.slot_mut(next).right = right;
+            store.slot_mut(next).child[1] = right;
             store.slot_mut(right).parent = next;
             next_parent
         };
-        store.slot_mut(next).left = left;
+        store.slot_mut(next).child[0] = left;
         store.slot_mut(left).parent = next;
         self.replace_child(store, parent, at, next);
         // The successor stands where it never stood: what it says of its subtree is stale until it is reached.
         self.retrace(store, from, next);
     }
 
-    /// The slot that follows `at` in order.
-    pub(crate) fn next<S: Store>(&self, store: &S, at: SlotRef) -> SlotRef {
-        let mut here = store.slot(at).right;
-        if !here.is_none() {
-            while !store.slot(here).left.is_none() {
-                here = store.slot(here).left;
+    /// The last node on `side` of the subtree at `at`.
+    fn outermost<S: Store>(store: &S, mut at: SlotRef, side: usize) -> SlotRef {
+        loop {
+            let next = store.slot(at).child[side];
+            if next.is_none() {
+                return at;
             }
-            return here;
+            at = next;
+        }
+    }
+
+    /// The slot beside `at` in order: before it for side 0, after it for side 1.
+    pub(crate) fn beside<S: Store>(&self, store: &S, at: SlotRef, side: usize) -> SlotRef {
+        let below = store.slot(at).child[side];
+        if !below.is_none() {
+            return Self::outermost(store, below, 1 - side);
         }
         let (mut child, mut up) = (at, store.slot(at).parent);
-        while !up.is_none() && store.slot(up).right == child {
+        while !up.is_none() && store.slot(up).child[side] == child {
             (child, up) = (up, store.slot(up).parent);
         }
         up
     }
 
+    /// Another slot of the same class as `at`. Copies are neighbours.
+    pub(crate) fn copy_of<S: Store>(&self, store: &S, at: SlotRef) -> Option<SlotRef> {
+        let class = store.slot(at).class();
+        SIDES.into_iter().map(|side| self.beside(store, at, side)).find(|&other| {
+            !other.is_none() && store.slot(other).place == class.place() && store.slot(other).class() == class
+        })
+    }
+
     /// The first slot of `class` or after it.
     pub(crate) fn lower_bound<S: Store>(&self, store: &S, class: Class) -> SlotRef {
-        let (mut here, mut found) = (self.root, SlotRef::NONE);
-        while !here.is_none() {
-            if store.slot(here).class() < class {
-                here = store.slot(here).right;
-            } else {
-                (found, here) = (here, store.slot(here).left);
-            }
-        }
-        found
+        self.gap(store, &(class, SlotRef::NONE)).after
+    }
+
+    /// The first slot after every slot of `class`.
+    pub(crate) fn upper_bound<S: Store>(&self, store: &S, class: Class) -> SlotRef {
+        self.gap(store, &(class, SlotRef(u64::MAX))).after
     }
 
     /// The first slot after every slot of `class` whose range touches `start..end` (in the numbering of
@@ -130,13 +167,11 @@ impl Index {
     }
 
     fn search<S: Store>(&self, store: &S, at: SlotRef, after: Class, start: u64, stop: u64) -> SlotRef {
-        if at.is_none() || max_end(store, at) <= start {
+        if measure(store, at).1 <= start {
             return SlotRef::NONE;
         }
-        let (class, left, right) = {
-            let slot = store.slot(at);
-            (slot.class(), slot.left, slot.right)
-        };
+        let slot = store.slot(at);
+        let (class, [left, right], far) = (slot.class(), slot.child, slot.far());
         if class > after {
             let found = self.search(store, left, after, start, stop);
             if !found.is_none() {
@@ -145,7 +180,7 @@ impl Index {
             if class.place() >= stop {
                 return SlotRef::NONE;
             }
-            if end(store, at) > start {
+            if far > start {
                 return at;
             }
         }
@@ -155,83 +190,66 @@ impl Index {
     fn replace_child<S: Store>(&mut self, store: &mut S, parent: SlotRef, old: SlotRef, new: SlotRef) {
         if parent.is_none() {
             self.root = new;
-        } else if store.slot(parent).left == old {
-            store.slot_mut(parent).left = new;
         } else {
-            store.slot_mut(parent).right = new;
+            let side = usize::from(store.slot(parent).child[1] == old);
+            store.slot_mut(parent).child[side] = new;
         }
         if !new.is_none() {
             store.slot_mut(new).parent = parent;
         }
     }
 
-    fn update<S: Store>(store: &mut S, at: SlotRef) {
-        let (left, right) = (store.slot(at).left, store.slot(at).right);
-        let tall = height(store, left).max(height(store, right)) + 1;
-        let far = end(store, at).max(max_end(store, left)).max(max_end(store, right));
-        let slot = store.slot_mut(at);
-        (slot.height, slot.max_end) = (tall, far);
-    }
-
     /// Restores height, balance and `max_end` from `at` upwards, until nothing changes any more; never stops below or at
     /// `stale`.
     fn retrace<S: Store>(&mut self, store: &mut S, mut at: SlotRef, mut stale: SlotRef) {
         while !at.is_none() {
-            let before = (store.slot(at).height, store.slot(at).max_end);
-            let top = self.rebalance(store, at);
-            let slot = store.slot(top);
-            let up = slot.parent;
+            let slot = store.slot(at);
+            let [left, right] = slot.child;
+            let (up, before) = (slot.parent, (slot.height, slot.max_end));
+            let ((hl, el), (hr, er)) = (measure(store, left), measure(store, right));
+            if hl.abs_diff(hr) > 1 {
+                self.rebalance(store, at, usize::from(hr > hl));
+            } else {
+                let now = (hl.max(hr) + 1, slot.far().max(el).max(er));
+                if now == before && stale.is_none() {
+                    return;
+                }
+                let slot = store.slot_mut(at);
+                (slot.height, slot.max_end) = now;
+            }
             if at == stale {
                 stale = SlotRef::NONE;
-            } else if stale.is_none() && top == at && (slot.height, slot.max_end) == before {
-                return;
             }
             at = up;
         }
     }
 
-    /// Rebalances one node whose children are balanced; answers the subtree's new root.
-    fn rebalance<S: Store>(&mut self, store: &mut S, at: SlotRef) -> SlotRef {
-        let (left, right) = (store.slot(at).left, store.slot(at).right);
-        let (hl, hr) = (height(store, left), height(store, right));
-        if hl > hr + 1 {
-            let (outer, inner) = (store.slot(left).left, store.slot(left).right);
-            if height(store, inner) > height(store, outer) {
-                self.rotate(store, left, inner);
-            }
-            self.rotate(store, at, store.slot(at).left)
-        } else if hr > hl + 1 {
-            let (inner, outer) = (store.slot(right).left, store.slot(right).right);
-            if height(store, inner) > height(store, outer) {
-                self.rotate(store, right, inner);
-            }
-            self.rotate(store, at, store.slot(at).right)
-        } else {
-            Self::update(store, at);
-            at
+    /// Lowers a node whose subtree on `side` is two higher than the other.
+    fn rebalance<S: Store>(&mut self, store: &mut S, at: SlotRef, side: usize) {
+        let heavy = store.slot(at).child[side];
+        let child = store.slot(heavy).child;
+        if measure(store, child[1 - side]).0 > measure(store, child[side]).0 {
+            self.rotate(store, heavy, 1 - side);
         }
+        self.rotate(store, at, side);
     }
 
-    /// Lifts `child` over its parent `at`; answers `child`.
-    fn rotate<S: Store>(&mut self, store: &mut S, at: SlotRef, child: SlotRef) -> SlotRef {
-        let parent = store.slot(at).parent;
-        let was_left = store.slot(at).left == child;
-        let moved = if was_left { store.slot(child).right } else { store.slot(child).left };
-        if was_left {
-            store.slot_mut(at).left = moved;
-            store.slot_mut(child).right = at;
-        } else {
-            store.slot_mut(at).right = moved;
-            store.slot_mut(child).left = at;
-        }
+    /// Lifts the child on `side` over its parent `at`.
+    fn rotate<S: Store>(&mut self, store: &mut S, at: SlotRef, side: usize) {
+        let (parent, child) = (store.slot(at).parent, store.slot(at).child[side]);
+        let moved = store.slot(child).child[1 - side];
+        store.slot_mut(at).child[side] = moved;
+        store.slot_mut(child).child[1 - side] = at;
         if !moved.is_none() {
             store.slot_mut(moved).parent = at;
         }
         self.replace_child(store, parent, at, child);
         store.slot_mut(at).parent = child;
-        Self::update(store, at);
-        Self::update(store, child);
-        child
+        for node in [at, child] {
+            let [(hl, el), (hr, er)] = store.slot(node).child.map(|below| measure(store, below));
+            let slot = store.slot_mut(node);
+            (slot.height, slot.max_end) = (hl.max(hr) + 1, slot.far().max(el).max(er));
+        }
     }
 
     /// Checks every invariant, and panics if one does not hold; the number of slots in the index. For tests.
@@ -247,12 +265,12 @@ impl Index {
             }
             let slot = store.slot(at);
             assert_eq!(slot.parent, parent, "parent link");
-            let (hl, el, nl) = walk(store, slot.left, at, last);
+            let (hl, el, nl) = walk(store, slot.child[0], at, last);
             assert!(last.replace(key(store, at)) < Some(key(store, at)), "order");
-            let (hr, er, nr) = walk(store, slot.right, at, last);
+            let (hr, er, nr) = walk(store, slot.child[1], at, last);
             assert!(hl.abs_diff(hr) <= 1, "balance");
             assert_eq!(slot.height, hl.max(hr) + 1, "height");
-            assert_eq!(slot.max_end, end(store, at).max(el).max(er), "max_end");
+            assert_eq!(slot.max_end, slot.far().max(el).max(er), "max_end");
             (slot.height, slot.max_end, nl + nr + 1)
         }
         walk(store, self.root, SlotRef::NONE, &mut None).2

@@ -26,7 +26,7 @@ pub mod index;
 pub mod slot;
 pub mod types;
 
-pub use db::{Db, Object};
+pub use db::Db;
 pub use index::Index;
 pub use slot::{Cap, Slot, SlotRef, Store};
 

@@ -66,7 +66,8 @@ pub const FLAG_BUSY: u8 = 2;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Slot {
-    base: u64,
+    /// The space in the highest bits, then the base: see [`Class::place`].
+    pub(crate) place: u64,
     len: u64,
     extra: u64,
     owner: u32,
@@ -75,8 +76,8 @@ pub struct Slot {
     /// VNode level in the low half, `FLAG_*` in the high half.
     level_flags: u8,
     pub(crate) height: u8,
-    pub(crate) left: SlotRef,
-    pub(crate) right: SlotRef,
+    /// What comes before it, and what comes after it.
+    pub(crate) child: [SlotRef; 2],
     pub(crate) parent: SlotRef,
     /// The highest end of any range in this slot's subtree.
     pub(crate) max_end: u64,
@@ -90,6 +91,19 @@ impl Slot {
         self.ty == 0
     }
 
+    /// Whether it holds a capability of type `ty`.
+    #[inline]
+    pub const fn is(&self, ty: CapType) -> bool {
+        self.ty == ty as u8
+    }
+
+    /// Where the CNode lies that it holds a capability for and that may be looked into.
+    #[inline]
+    pub const fn readable_cnode(&self) -> Option<u64> {
+        let readable = self.is(CapType::CNode) && self.rights & Rights::READ.bits() != 0;
+        if readable { Some(self.place) } else { None }
+    }
+
     /// The capability it holds.
     #[inline]
     pub fn cap(&self) -> Option<Cap> {
@@ -98,7 +112,7 @@ impl Slot {
             ty,
             rights: Rights::from_bits_truncate(self.rights),
             level: self.level_flags & 0xf,
-            base: self.base,
+            base: self.place & ((1 << SPACE) - 1),
             len: self.len,
             owner: CoreId::from_raw(self.owner),
             extra: self.extra,
@@ -107,7 +121,7 @@ impl Slot {
 
     pub(crate) fn fill(&mut self, cap: &Cap) {
         *self = Self {
-            base: cap.base,
+            place: Class::new(cap.ty, cap.base, cap.len).place(),
             len: cap.len,
             extra: cap.extra,
             owner: cap.owner.raw(),
@@ -148,14 +162,15 @@ impl Slot {
     }
 
     /// First unit after the range, in the numbering of [`Class::place`].
+    #[inline]
     pub(crate) fn far(&self) -> u64 {
-        self.class().place().saturating_add(self.len)
+        self.place.saturating_add(self.len)
     }
 
     /// Where it sorts: by space and base, longer ranges first, ancestors' types first; copies are equal.
     #[inline]
     pub(crate) fn class(&self) -> Class {
-        Class::from_raw(self.ty, self.base, self.len)
+        Class { place: self.place, shortness: !self.len, rank_type: types::order(self.ty).1 }
     }
 }
 
@@ -163,27 +178,31 @@ impl Slot {
 /// if and only if their classes are equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Class {
-    base: u64,
+    place: u64,
     shortness: u64,
     rank_type: u16,
 }
 
+/// The lowest bit of a space in a place.
+const SPACE: u32 = 60;
+
 impl Class {
     /// Comes before every capability's.
-    pub(crate) const FIRST: Self = Self { base: 0, shortness: 0, rank_type: 0 };
-
-    pub(crate) fn new(ty: CapType, base: u64, len: u64) -> Self {
-        Self::from_raw(ty as u8, base, len)
-    }
+    pub(crate) const FIRST: Self = Self { place: 0, shortness: 0, rank_type: 0 };
 
     #[inline]
-    fn from_raw(ty: u8, base: u64, len: u64) -> Self {
-        let (space, rank_type) = types::order(ty);
-        Self { base: u64::from(space) << 60 | base, shortness: !len, rank_type }
+    pub(crate) fn new(ty: CapType, base: u64, len: u64) -> Self {
+        let (space, rank_type) = types::order(ty as u8);
+        Self { place: u64::from(space) << SPACE | base, shortness: !len, rank_type }
+    }
+
+    /// Comes before everything that starts where this does.
+    pub(crate) const fn first_there(&self) -> Self {
+        Self { place: self.place, ..Self::FIRST }
     }
 
     /// The space and base, as one number that orders ranges of different spaces apart.
     pub(crate) const fn place(&self) -> u64 {
-        self.base
+        self.place
     }
 }

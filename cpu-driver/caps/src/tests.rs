@@ -46,7 +46,7 @@ fn ram_becomes_one_thing_at_a_time() {
         assert_eq!(db.retype(&mut slots, at(0), &what, |_| at(2)), Err(expect), "{page}+{pages}");
     }
     db.retype(&mut slots, at(0), &make(CapType::Ram, 4, 4, 1), |_| at(2)).unwrap();
-    assert_eq!(db.delete(&mut slots, at(1)).unwrap().map(|c| c.ty), Some(CapType::Frame));
+    assert_eq!(db.delete(&mut slots, at(1)), Ok(()));
     db.retype(&mut slots, at(0), &make(CapType::Dispatcher, 2, 1, 2), |n| at(3 + n as usize)).unwrap();
     assert_eq!(db.check(&slots), 4);
 }
@@ -76,8 +76,10 @@ fn copies_keep_an_object_alive_and_never_gain_rights() {
     db.copy(&mut slots, at(1), at(2), Rights::READ).unwrap();
     assert_eq!(db.copy(&mut slots, at(2), at(3), Rights::all()), Err(Error::NoRight));
     assert_eq!(db.copy(&mut slots, at(1), at(2), Rights::all()), Err(Error::SlotInUse));
-    assert_eq!(db.delete(&mut slots, at(1)), Ok(None));
-    assert!(db.delete(&mut slots, at(2)).unwrap().is_some());
+    assert!(db.has_copy(&slots, at(1)) && db.has_copy(&slots, at(2)));
+    assert_eq!(db.delete(&mut slots, at(1)), Ok(()));
+    assert!(!db.has_copy(&slots, at(2)));
+    assert_eq!(db.delete(&mut slots, at(2)), Ok(()));
     assert_eq!(db.delete(&mut slots, at(2)), Err(Error::EmptySlot));
 }
 
@@ -111,6 +113,7 @@ enum Step {
     Retype { from: usize, ty: CapType, page: u64, pages: u64, count: u32, to: usize },
     Copy { from: usize, to: usize, rights: u8 },
     Delete { at: usize },
+    Revoke { at: usize, copies: bool },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -119,21 +122,25 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (slot.clone(), 0usize..12, 0u64..12, prop_oneof![Just(1u64), Just(2), Just(4), Just(8)], 1u32..4, slot.clone())
             .prop_map(|(from, ty, page, pages, count, to)| Step::Retype { from, ty: CapType::ALL[ty], page, pages, count, to }),
         2 => (slot.clone(), slot.clone(), any::<u8>()).prop_map(|(from, to, rights)| Step::Copy { from, to, rights }),
-        2 => slot.prop_map(|at| Step::Delete { at }),
+        2 => slot.clone().prop_map(|at| Step::Delete { at }),
+        1 => (slot, any::<bool>()).prop_map(|(at, copies)| Step::Revoke { at, copies }),
     ]
+}
+
+/// Was `cap` made of `source`?
+fn made_of(cap: &Cap, source: &Cap) -> bool {
+    let inside = cap.base >= source.base && cap.end() <= source.end();
+    let derived = cap.len < source.len || types::of(cap.ty).rank > types::of(source.ty).rank;
+    types::of(cap.ty).space == types::of(source.ty).space && inside && derived
 }
 
 /// Would this retype take a byte that is in use? Asked of the whole list.
 fn conflicts(model: &[Option<Cap>], source: &Cap, start: u64, end: u64) -> bool {
-    model.iter().flatten().any(|cap| {
-        let inside = cap.base >= source.base && cap.end() <= source.end();
-        let derived = cap.len < source.len || types::of(cap.ty).rank > types::of(source.ty).rank;
-        types::of(cap.ty).space == types::of(source.ty).space
-            && inside
-            && derived
-            && cap.base < end
-            && start < cap.end()
-    })
+    model.iter().flatten().any(|cap| made_of(cap, source) && cap.base < end && start < cap.end())
+}
+
+fn is_copy(a: &Cap, b: &Cap) -> bool {
+    (a.ty, a.base, a.len) == (b.ty, b.base, b.len)
 }
 
 proptest! {
@@ -179,13 +186,36 @@ proptest! {
                     }
                 }
                 Step::Delete { at: n } => {
-                    let result = db.delete(&mut slots, at(n));
-                    if let Some(cap) = model[n].take() {
-                        let copies = model.iter().flatten()
-                            .any(|c| (c.ty, c.base, c.len) == (cap.ty, cap.base, cap.len));
-                        prop_assert_eq!(result.map(|o| o.is_some()), Ok(!copies));
+                    let expect = if let Some(cap) = model[n] {
+                        let copies = model.iter().flatten().filter(|c| is_copy(c, &cap)).count();
+                        prop_assert_eq!(db.has_copy(&slots, at(n)), copies > 1);
+                        Ok(())
                     } else {
-                        prop_assert_eq!(result, Err(Error::EmptySlot));
+                        Err(Error::EmptySlot)
+                    };
+                    model[n] = None;
+                    prop_assert_eq!(db.delete(&mut slots, at(n)), expect);
+                }
+                Step::Revoke { at: n, copies } => {
+                    let Some(cap) = model[n] else {
+                        prop_assert_eq!(db.check_revoke(&slots, at(n)), Err(Error::EmptySlot));
+                        continue;
+                    };
+                    prop_assert_eq!(db.check_revoke(&slots, at(n)), Ok(cap));
+                    for (m, held) in model.iter_mut().enumerate() {
+                        held.take_if(|c| made_of(c, &cap) || copies && is_copy(c, &cap) && m != n);
+                    }
+                    for _ in 0..=SLOTS {
+                        let next = db.next_revoked(&slots, at(n), copies);
+                        if next.is_none() {
+                            break;
+                        }
+                        db.delete(&mut slots, next).unwrap();
+                    }
+                    prop_assert!(!db.has_descendant(&slots, at(n)));
+                    prop_assert!(!copies || !db.has_copy(&slots, at(n)));
+                    for (slot, held) in slots.0.iter().zip(&model) {
+                        prop_assert_eq!(slot.cap(), *held);
                     }
                 }
             }

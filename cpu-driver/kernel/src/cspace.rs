@@ -22,12 +22,8 @@ impl<M: Machine> Kernel<M> {
         if cptr.node() >= skerry_abi::cap::CNODE_SLOTS || cptr == CPtr::NULL {
             return Err(Error::EmptySlot);
         }
-        match self.memory.slot(slot_in(root, cptr.node())).cap() {
-            Some(Cap { ty: CapType::CNode, base, rights, .. }) if rights.contains(Rights::READ) => {
-                Ok(slot_in(PhysAddr(base), cptr.slot()))
-            }
-            _ => Err(Error::EmptySlot),
-        }
+        let node = self.memory.slot(slot_in(root, cptr.node())).readable_cnode();
+        node.map(|base| slot_in(PhysAddr(base), cptr.slot())).ok_or(Error::EmptySlot)
     }
 
     /// The slot and capability that `cptr` names for the running dispatcher.

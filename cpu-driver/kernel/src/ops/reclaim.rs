@@ -18,7 +18,7 @@ use skerry_hal::Machine;
 /// Steps' costs are estimates in instructions; an entry begins no step after this many.
 const ENTRY: u32 = 8_000;
 /// Emptying a slot, at most 32,768 capabilities in the index.
-const SLOT: u32 = 1_200;
+const SLOT: u32 = 900;
 /// Looking at a slot, or at a page-table entry.
 const LOOK: u32 = 10;
 /// Stopping a dispatcher, with all others its callers.
@@ -39,16 +39,16 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn delete(&mut self, call: &Call) -> Result<Outcome, Error> {
         call.need(Rights::WRITE)?;
         if call.w[1] == 0 {
-            return self.take_away(0, |_| Ok(SlotRef::NONE));
+            return self.take_away(SlotRef::NONE, None);
         }
         let at = self.slot_at(PhysAddr(call.cap.base), call.cptr_lo(1))?;
-        let cap = self.memory.slot(at).cap().ok_or(Error::EmptySlot)?;
-        if !matches!(cap.ty, CapType::CNode | CapType::Dispatcher) {
-            let running = self.schedule.current;
-            self.shed(at)?;
-            return Ok(if self.schedule.current == running { Outcome::Value(0) } else { Outcome::Switched });
+        let slot = self.memory.slot(at);
+        if slot.is(CapType::CNode) || slot.is(CapType::Dispatcher) {
+            return self.take_away(at, None);
         }
-        self.take_away(0, |kernel| Ok(if kernel.memory.slot(at).is_empty() { SlotRef::NONE } else { at }))
+        let running = self.schedule.current;
+        self.shed(at)?;
+        Ok(if self.schedule.current == running { Outcome::Value(0) } else { Outcome::Switched })
     }
 
     pub(crate) fn revoke(&mut self, call: &Call) -> Result<Outcome, Error> {
@@ -60,29 +60,28 @@ impl<M: Machine> Kernel<M> {
         if !cap.rights.contains(needs) {
             return Err(Error::NoRight);
         }
-        self.take_away(SLOT, |kernel| {
-            // What went may have held the very slot.
-            if kernel.memory.slot(at).cap() != Some(cap) {
-                return Err(Error::EmptySlot);
-            }
-            Ok(kernel.caps.next_revoked(&kernel.memory, at, copies))
-        })
+        self.take_away(at, Some((cap, copies)))
     }
 
-    /// Empties doomed CNodes and then the slots that `next` answers, as far as one entry goes.
-    fn take_away(
-        &mut self,
-        mut spent: u32,
-        next: impl Fn(&Self) -> Result<SlotRef, Error>,
-    ) -> Result<Outcome, Error> {
-        let running = self.schedule.current;
+    /// Empties doomed CNodes and then, as far as one entry goes, the slot `at` or, if its capability is `revoked`, what
+    /// was made of that and, if so it says, its copies.
+    fn take_away(&mut self, at: SlotRef, revoked: Option<(Cap, bool)>) -> Result<Outcome, Error> {
+        let (running, mut spent) = (self.schedule.current, 0);
         while spent < ENTRY {
             let step = if self.doomed.is_none() {
-                let at = next(self)?;
-                if at.is_none() {
+                let next = match revoked {
+                    None if at.is_none() || self.memory.slot(at).is_empty() => SlotRef::NONE,
+                    None => at,
+                    Some((cap, copies)) if self.memory.slot(at).cap() == Some(cap) => {
+                        self.caps.next_revoked(&self.memory, at, copies)
+                    }
+                    // What went held the very slot.
+                    Some(_) => return Err(Error::EmptySlot),
+                };
+                if next.is_none() {
                     return Ok(Outcome::Value(0));
                 }
-                self.shed(at)
+                self.shed(next)
             } else {
                 self.empty_doomed()
             };
@@ -146,12 +145,11 @@ impl<M: Machine> Kernel<M> {
         let slots = || (0..CNODE_SLOTS).map(|n| slot_in(node, n));
         let mut home = at;
         if !(cap.base..cap.base + CNODE_BYTES).contains(&at.0) {
-            let ty = |at: SlotRef| self.memory.slot(at).cap().map(|cap| cap.ty);
-            let empty = slots().find(|slot| ty(*slot).is_none());
-            let other = || slots().find(|slot| ty(*slot) != Some(CapType::CNode));
+            let empty = slots().find(|slot| self.memory.slot(*slot).is_empty());
+            let other = || slots().find(|slot| !self.memory.slot(*slot).is(CapType::CNode));
             home = empty.or_else(other).unwrap_or(slot_in(node, 0));
-            if let Some(held) = ty(home) {
-                if held != CapType::CNode || self.caps.has_copy(&self.memory, home) {
+            if empty.is_none() {
+                if !self.memory.slot(home).is(CapType::CNode) || self.caps.has_copy(&self.memory, home) {
                     return self.shed(home);
                 }
                 // Full of last capabilities for CNodes. One comes to light, and can do nothing there.

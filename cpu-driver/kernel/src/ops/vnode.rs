@@ -55,7 +55,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Error::Mapped);
         }
         let entries = self.memory.entries(table, first as usize, count as usize);
-        if entries.iter().any(|entry| entry.load(Relaxed) != 0) {
+        if entries.iter().fold(0, |any, entry| any | entry.load(Relaxed)) != 0 {
             return Err(Error::Mapped);
         }
         if cap.ty == CapType::VNode {
@@ -136,10 +136,10 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn protect(&mut self, call: &Call) -> Result<Outcome, Error> {
         call.need(Rights::WRITE)?;
         let (first, count) = Self::entries(call)?;
-        let (table, level, page) = (PhysAddr(call.cap.base), call.cap.level, span(call.cap.level));
+        let (table, level) = (PhysAddr(call.cap.base), call.cap.level);
         let asked = u8::try_from(call.w[3]).ok().and_then(MapFlags::from_bits).ok_or(Error::BadArgument)?;
         // With a capability for the pages: what that allows, inside it.
-        let (mut proven, mut base, mut room) = (None, 0, u64::MAX);
+        let (mut proven, mut base, mut room) = (None, 0, ADDRESS);
         if call.w[4] != 0 {
             let (_, cap) = self.lookup(call.cptr_lo(4))?;
             let flags = Self::flags_for(&cap, self.core, call.w[3])?;
@@ -148,50 +148,38 @@ impl<M: Machine> Kernel<M> {
                 return Err(Error::BadArgument);
             }
             (proven, base) = (Some(flags), cap.base);
-            room = cap.len.checked_sub(page).ok_or(Error::BadArgument)?;
+            room = cap.len.checked_sub(span(level)).ok_or(Error::BadArgument)?;
         }
-        // What changes in an entry with these bits beside the address.
-        let change = |bits: u64| {
-            let Pte::Page(_, old) = M::Pages::decode(bits, level) else { return Err(Error::NotMapped) };
-            let fewer =
-                (asked & !MapFlags::DEVICE) | (old & (MapFlags::DEVICE | MapFlags::READ | MapFlags::USER));
-            let flags = match proven {
-                Some(flags) => flags,
-                None if old.contains(fewer) => fewer,
-                None => return Err(Error::NoRight),
-            };
-            Ok(bits ^ M::Pages::page(PhysAddr(0), flags, level))
-        };
-        // All or nothing: first ask, then do. Neighbours mostly have the same bits.
         let entries = self.memory.entries(table, first as usize, count as usize);
-        let mut known = u64::MAX;
-        for entry in entries {
-            let entry = entry.load(Relaxed);
-            if entry & !ADDRESS != known {
-                known = entry & !ADDRESS;
-                change(known)?;
-            }
-            if (entry & ADDRESS).wrapping_sub(base) > room {
-                return Err(Error::BadArgument);
-            }
+        let bits = entries[0].load(Relaxed) & !ADDRESS;
+        let Pte::Page(_, old) = M::Pages::decode(bits, level) else { return Err(Error::NotMapped) };
+        let keep = MapFlags::DEVICE | MapFlags::READ | MapFlags::USER;
+        let fewer = (asked & !MapFlags::DEVICE) | (old & keep);
+        if proven.is_none() && !old.contains(fewer) {
+            return Err(Error::NoRight);
         }
-        let (mut known, mut delta) = (u64::MAX, 0);
+        let change = bits ^ M::Pages::page(PhysAddr(0), proven.unwrap_or(fewer), level);
+        // As long as entries have the same bits and an address in the capability: anything else is not a number of pages.
+        let mut done = 0;
         for entry in entries {
             let old = entry.load(Relaxed);
-            if old & !ADDRESS != known {
-                known = old & !ADDRESS;
-                delta = change(known)?;
+            if old.wrapping_sub(bits + base).rotate_right(12) > room >> 12 {
+                break;
             }
-            entry.store(old ^ delta, Relaxed);
+            entry.store(old ^ change, Relaxed);
+            done += 1;
+        }
+        if done == 0 {
+            return Err(Error::BadArgument);
         }
         if proven.is_some_and(|flags| flags.contains(MapFlags::EXECUTE)) {
-            for n in first..first + count {
+            for n in first..first + done {
                 let pa = self.memory.entry(table, n as usize) & ADDRESS;
                 self.memory.machine().sync_instructions(PhysAddr(pa), PAGE_SIZE);
             }
         }
         self.flush();
-        Ok(Outcome::Value(0))
+        Ok(Outcome::Value(u64::from(done)))
     }
 
     /// Forgets all translations of user addresses. Not only those of the addresses that a caller could name: it might
@@ -215,11 +203,12 @@ impl<M: Machine> Kernel<M> {
         let mut any = false;
         for slot in self.memory.entries(mapping.table, mapping.entry as usize, mapping.count as usize) {
             let entry = slot.load(Relaxed);
-            if entry != 0 && (entry & ADDRESS).wrapping_sub(cap.base) < cap.len {
-                any = true;
-                if remove {
-                    slot.store(0, Relaxed);
+            if (entry & ADDRESS).wrapping_sub(cap.base) < cap.len && entry != 0 {
+                if !remove {
+                    return true;
                 }
+                slot.store(0, Relaxed);
+                any = true;
             }
         }
         any

@@ -160,6 +160,40 @@ fn mapping_needs_rights_alignment_and_the_right_type() {
 }
 
 #[test]
+fn only_frames_are_mapped_as_memory() {
+    let mut rig = Rig::boot();
+    let ram = rig.ram();
+    let leaf = tables(&mut rig, ram);
+    let made = [(CapType::Ram, PAGE_SIZE), (CapType::CNode, 4 * PAGE_SIZE), (CapType::Dispatcher, PAGE_SIZE)];
+    for (n, (ty, len)) in made.into_iter().enumerate() {
+        rig.retype(ram, ty, 0, 0x10000 + n as u64 * 0x10000, len, CPtr::new(1, 230 + n as u32)).unwrap();
+    }
+    rig.retype(ram, CapType::VNode, 0, 0x50000, PAGE_SIZE, CPtr::new(1, 233)).unwrap();
+    rig.invoke(CPtr::new(1, 232), Op::MakeEndpoint, &[1 << 9, halves(0, CPtr::new(1, 234).0)]).unwrap();
+    for n in [230, 231, 232, 234, 233] {
+        // As a page of a leaf or of the table above it, and as a proof that a page there may be written.
+        for table in [leaf, CPtr::new(1, 211)] {
+            let result = rig.invoke(table, Op::Map, &[halves(7, 1), CPtr::new(1, n).0.into(), RW, 0]);
+            let child = n == 233 && table != leaf;
+            let expect = if child {
+                Ok(0)
+            } else if n == 233 {
+                Err(Error::BadArgument)
+            } else {
+                Err(Error::WrongType)
+            };
+            assert_eq!(result, expect, "{n} in {table:?}");
+        }
+        let proof = [halves(7, 1), 0, RW, CPtr::new(1, n).0.into()];
+        assert_eq!(rig.invoke(leaf, Op::Protect, &proof), Err(Error::WrongType), "{n}");
+    }
+    for n in [slot::IRQS, slot::CORES, slot::KERNEL, slot::DISPATCHER, slot::ROOT] {
+        assert_eq!(rig.invoke(leaf, Op::Map, &[halves(8, 1), n.0.into(), RW, 0]), Err(Error::WrongType));
+    }
+    assert_eq!(walk(&rig, (1 << 39) + 7 * PAGE_SIZE), Pte::Empty);
+}
+
+#[test]
 fn user_tables_never_reach_the_kernel_half() {
     let mut rig = Rig::boot();
     let ram = rig.ram();
