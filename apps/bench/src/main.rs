@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod across;
 mod caps;
+mod threads;
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -66,6 +67,18 @@ fn main(mut domain: Domain) -> u8 {
     }
     if name == "conformance" {
         known = conformance(&mut out);
+    }
+    if name.starts_with("thread.") {
+        return match threads::figure(domain, name) {
+            Ok(ticks) => {
+                out.figure(name, ticks);
+                out.done(Ok(()))
+            }
+            Err(error) => {
+                skerry_user::logging::error!("{name}: {error}");
+                out.done(Err(Refusal::Busy))
+            }
+        };
     }
     if all || name == "upcall" {
         // Does not come back: the upcall says the last word.

@@ -167,9 +167,14 @@ pub(super) extern "C" fn resume(_: u64) -> ! {
 #[inline]
 fn reschedule(off: &Off, current: Id) {
     let next = next(off);
-    if next == current {
-        return;
+    if next != current {
+        hand_over(off, current, next);
     }
+}
+
+/// Runs `next`, which has just been taken, until it is `current`'s turn again.
+#[inline]
+fn hand_over(off: &Off, current: Id, next: Id) {
     let save = with(off, |state| state.table.get(current).map(|tcb| &raw mut tcb.sp));
     if let Some(save) = save {
         // SAFETY: disabled; `next` has just been taken; the place is the current thread's, and nothing is added to the
@@ -313,17 +318,8 @@ fn fatal(why: core::fmt::Arguments<'_>) -> ! {
 #[inline]
 pub fn yield_now() {
     let off = Off::enter();
-    let current = with(&off, |state| {
-        let current = state.table.current();
-        if state.table.any_ready() {
-            state.table.put_back();
-            current
-        } else {
-            None
-        }
-    });
-    if let Some(current) = current {
-        reschedule(&off, current);
+    if let Some((current, next)) = with(&off, |state| state.table.rotate()) {
+        hand_over(&off, current, next);
     }
 }
 

@@ -36,8 +36,8 @@ pub enum Woken {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Free,
-    Ready,
-    Running,
+    /// Runs, or is ready to.
+    Active,
     /// In the queue of waiters for this key.
     Waiting(u64),
 }
@@ -60,6 +60,30 @@ struct Queue {
 
 impl Queue {
     const EMPTY: Self = Self { head: NONE, tail: NONE };
+
+    /// Adds one at the end of a queue of which only the first is ever taken.
+    #[inline]
+    fn push_ready<T>(&mut self, entries: &mut [Entry<T>], id: u32) {
+        if let Some(entry) = entries.get_mut(id as usize) {
+            entry.next = NONE;
+        }
+        match entries.get_mut(self.tail as usize) {
+            Some(last) => last.next = id,
+            None => self.head = id,
+        }
+        self.tail = id;
+    }
+
+    /// Takes the first of such a queue.
+    #[inline]
+    fn pop_ready<T>(&mut self, entries: &[Entry<T>]) -> Option<u32> {
+        let id = self.head;
+        self.head = entries.get(id as usize)?.next;
+        if self.head == NONE {
+            self.tail = NONE;
+        }
+        Some(id)
+    }
 
     fn push<T>(&mut self, entries: &mut [Entry<T>], id: u32) {
         let entry = &mut entries[id as usize];
@@ -130,7 +154,7 @@ impl<T> Table<T> {
         let entry = Entry {
             next: NONE,
             prev: NONE,
-            state: State::Ready,
+            state: State::Active,
             deadline: 0,
             woken: Woken::By(0),
             what: Some(what),
@@ -153,7 +177,7 @@ impl<T> Table<T> {
             None => return Err(TooManyThreads),
         };
         self.count += 1;
-        self.ready.push(&mut self.entries, at as u32);
+        self.ready.push_ready(&mut self.entries, at as u32);
         Ok(Id(at as u32))
     }
 
@@ -184,10 +208,23 @@ impl<T> Table<T> {
     #[inline]
     pub fn put_back(&mut self) {
         let at = core::mem::replace(&mut self.current, NONE);
-        if let Some(entry) = self.entries.get_mut(at as usize) {
-            entry.state = State::Ready;
-            self.ready.push(&mut self.entries, at);
+        if at != NONE {
+            self.ready.push_ready(&mut self.entries, at);
         }
+    }
+
+    /// The one who runs goes to the end of the queue of the ready, and the first of them runs: who ran, and who runs.
+    /// `None`: nobody else is ready, or nobody runs.
+    #[inline]
+    pub fn rotate(&mut self) -> Option<(Id, Id)> {
+        let at = self.current;
+        if at == NONE {
+            return None;
+        }
+        let next = self.ready.pop_ready(&self.entries)?;
+        self.ready.push_ready(&mut self.entries, at);
+        self.current = next;
+        Some((Id(at), Id(next)))
     }
 
     /// The one who runs waits under `key`, until `deadline` (0: for ever).
@@ -214,17 +251,8 @@ impl<T> Table<T> {
     /// Takes the first who is ready, who now runs. Nobody must be running.
     #[inline]
     pub fn take_next(&mut self) -> Option<Id> {
-        let at = self.ready.head;
-        let entry = self.entries.get_mut(at as usize)?;
-        entry.state = State::Running;
-        let next = entry.next;
-        self.ready.head = next;
-        match self.entries.get_mut(next as usize) {
-            Some(entry) => entry.prev = NONE,
-            None => self.ready.tail = NONE,
-        }
-        self.current = at;
-        Some(Id(at))
+        self.current = self.ready.pop_ready(&self.entries)?;
+        Some(Id(self.current))
     }
 
     /// Why the thread goes on: how its last wait ended.
@@ -236,13 +264,13 @@ impl<T> Table<T> {
     fn ready(&mut self, at: u32, key: u64, woken: Woken) {
         self.waiting[bucket(key)].remove(&mut self.entries, at);
         let entry = &mut self.entries[at as usize];
-        entry.state = State::Ready;
+        entry.state = State::Active;
         entry.woken = woken;
         if entry.deadline != 0 {
             self.timers.remove(&(entry.deadline, Id(at)));
             entry.deadline = 0;
         }
-        self.ready.push(&mut self.entries, at);
+        self.ready.push_ready(&mut self.entries, at);
     }
 
     /// The first who waits under `key`.

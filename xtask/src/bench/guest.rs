@@ -21,6 +21,8 @@ const COUNTED: &[&str] = &[
     "cap.delete.256",
     "cap.delete.32768",
     "cap.pages",
+    "thread.switch",
+    "thread.mutex",
 ];
 /// The one that needs an island of each ISA.
 const ACROSS: &str = "urpc.xisa";

@@ -19,6 +19,20 @@ fn ready_threads_take_turns() {
 }
 
 #[test]
+fn a_rotation_is_a_turn() {
+    let (mut table, ids) = with(3);
+    assert_eq!(table.rotate(), None, "nobody runs");
+    table.take_next();
+    for turn in 0..7 {
+        assert_eq!(table.rotate(), Some((ids[turn % 3], ids[(turn + 1) % 3])));
+    }
+    let (mut table, _) = with(1);
+    table.take_next();
+    assert_eq!(table.rotate(), None, "nobody else is ready");
+    assert!(table.current().is_some());
+}
+
+#[test]
 fn waiters_of_a_key_are_woken_in_order_and_no_others() {
     let (mut table, ids) = with(4);
     // Two keys of one bucket.
