@@ -58,6 +58,7 @@ pub(crate) mod command {
     pub const IO: u32 = 1;
     pub const MEMORY: u32 = 2;
     pub const MASTER: u32 = 4;
+    pub const NO_PIN: u32 = 1 << 10;
 }
 
 /// Status register: there is a list of capabilities.

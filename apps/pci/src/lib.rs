@@ -11,6 +11,8 @@
 //! | [`tree`] | buses, bridges and functions; numbering |
 //! | [`bar`] | measuring |
 //! | [`place`] | placing, opening bridges, turning on |
+//! | [`msix`] | capabilities: the table of messages, a virtio device's structures |
+//! | [`its`] | a GICv3's translation service, in words |
 //! | [`report`] | [`Scan`] to facts: functions, BARs, and windows to other islands |
 //!
 //! [`scan`] does all of it. The binary beside this library (`main.rs`) calls it with the host's ECAM mapped, and
@@ -28,6 +30,8 @@ extern crate alloc;
 
 pub mod bar;
 pub mod config;
+pub mod its;
+pub mod msix;
 pub mod place;
 pub mod report;
 pub mod tree;

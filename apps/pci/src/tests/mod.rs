@@ -2,4 +2,5 @@
 
 mod hostile;
 mod machine;
+mod msix;
 mod scan;
