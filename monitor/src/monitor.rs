@@ -155,7 +155,7 @@ impl Monitor {
         match role {
             Role::Free => return,
             Role::Client => self.client_request(chan, message, sink),
-            Role::Server => self.server_message(message, sink),
+            Role::Server => self.server_message(chan, message, sink),
             Role::Core(_) | Role::Link(_) if !self.accepts(&header) => {
                 self.counters.stale += 1;
                 return;

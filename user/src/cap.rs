@@ -277,6 +277,22 @@ impl Irq {
         invoke(self.0, Op::BindIrq, [line.into(), endpoint.0.0.into(), 0, 0, 0]).map(drop)
     }
 
+    /// The same for a message line: what its device is to write where, address << 32 | data, or 0 if the CPU driver does
+    /// not know.
+    pub fn bind_message(self, line: u32, endpoint: Endpoint) -> Result<u64, Error> {
+        invoke(self.0, Op::BindIrq, [line.into(), endpoint.0.0.into(), 1, 0, 0])
+    }
+
+    /// Masks `line`, and delivers it to nobody.
+    pub fn unbind(self, line: u32) -> Result<(), Error> {
+        invoke(self.0, Op::BindIrq, [line.into(), 0, 0, 0, 0]).map(drop)
+    }
+
+    /// The interrupt controller keeps its tables of message lines in `frame`. The controller's name of this core.
+    pub fn tables(self, frame: Frame) -> Result<u64, Error> {
+        invoke(self.0, Op::IrqTables, [frame.0.0.into(), 0, 0, 0, 0])
+    }
+
     /// `line` has been served.
     pub fn ack(self, line: u32) -> Result<(), Error> {
         invoke(self.0, Op::AckIrq, [line.into(), 0, 0, 0, 0]).map(drop)

@@ -26,7 +26,7 @@ pub enum Peer {
     Console = 3,
     /// The shell.
     Shell = 4,
-    /// The PCI scan.
+    /// The PCI domain.
     Pci = 5,
     /// A benchmark or other program that the monitor started.
     Program = 6,

@@ -63,5 +63,5 @@ pub use ::log as logging;
 pub use domain::Domain;
 pub use skerry_abi as abi;
 pub use skerry_abi::Error;
-pub use skerry_arch::user::{ISA, relax};
+pub use skerry_arch::user::{ISA, full_fence, relax};
 pub use skerry_arch::{user_start, user_tls};

@@ -21,6 +21,9 @@ fn main(mut domain: Domain) {
         return;
     };
     let mut facts = boot::facts::discover(&mut domain);
-    let windows = boot::pci::scan(&mut domain, &bundle, &mut facts);
-    boot::children::start(&mut domain, &bundle, &facts, &windows);
+    // Made first, for the PCI domain has a channel to it.
+    let args = domain.info.args();
+    let mut monitor = bundle.child(&mut domain, "monitor", args);
+    let windows = boot::pci::scan(&mut domain, &bundle, &mut facts, monitor.as_mut());
+    boot::children::start(&mut domain, &bundle, &facts, &windows, monitor);
 }

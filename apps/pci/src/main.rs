@@ -1,4 +1,5 @@
-//! `pci`: scans the PCI hosts, turns memory decoding on, and reports facts and windows to `init`; then it ends.
+//! `pci`: scans the PCI hosts, turns memory decoding on, reports facts and windows to `init`; then gives devices their
+//! message lines and drivers, and stays to look after them.
 #![no_std]
 #![no_main]
 
@@ -7,25 +8,32 @@ extern crate alloc;
 mod host;
 
 use alloc::vec::Vec;
-use host::Ecam;
+use core::cell::RefCell;
+use host::drivers::{Drivers, Host};
+use host::ecam::Ecam;
+use host::messages::Messages;
+use host::service::Service;
 use skerry_abi::CapType;
 use skerry_abi::domain::{ListedCap, Purpose};
 use skerry_app_pci::{facts, scan};
 use skerry_hal::PhysRange;
-use skerry_skb::{CommandLine, Fact, Origin, Source, Store, WireRecord};
+use skerry_skb::{CommandLine, Fact, Origin, Source, Store, View, WireRecord};
 use skerry_urpc::Transport;
 use skerry_urpc::formats::pci::{ScanDone, WindowFound};
 use skerry_urpc::wire::{Header, encode};
-use skerry_user::Domain;
+use skerry_user::cap::SELF;
 use skerry_user::chan::{Chan, Peer};
 use skerry_user::logging::{error, warn};
-use skerry_user::vspace::RW;
+use skerry_user::spawn::CHANNEL_EVENT;
+use skerry_user::vspace::{R, RW};
+use skerry_user::{Domain, Error};
 
 skerry_user::main!(main);
 
 fn main(mut domain: Domain) {
     let Ok(line) = CommandLine::parse(domain.info.args().as_bytes()) else { return };
     let Some(chan) = Chan::listed(&mut domain, Peer::Init) else { return };
+    let monitor = Chan::listed(&mut domain, Peer::Monitor);
     let Some(cap) = domain.info.caps_for(Purpose::Facts).next() else { return };
     let Ok(view) = domain.map(cap.cptr, cap.len, RW) else {
         error!("the facts cannot be mapped");
@@ -40,19 +48,20 @@ fn main(mut domain: Domain) {
     let links: Vec<_> = line.links().collect();
     let island = known.island(line.island);
     let mut found = Store::default();
-    let (mut functions, mut windows) = (0, Vec::new());
+    let (mut functions, mut windows, mut hosts) = (0, Vec::new(), Vec::new());
+    let domain = RefCell::new(domain);
     for host in island.pci_hosts() {
         let ranges = island.pci_windows(host.segment);
-        let Some(mut ecam) = Ecam::open(&mut domain, &host) else {
+        let Some(mut ecam) = Ecam::open(&domain, &host) else {
             warn!("segment {}: configuration space cannot be mapped", host.segment);
             continue;
         };
-        let result = scan(&mut ecam, &host, &ranges);
-        functions += result.functions.len() as u32;
-        for problem in &result.problems {
+        let scan = scan(&mut ecam, &host, &ranges);
+        functions += scan.functions.len() as u32;
+        for problem in &scan.problems {
             warn!("{problem}");
         }
-        for fact in facts(&result, &host, &ranges, &links) {
+        for fact in facts(&scan, &host, &ranges, &links) {
             if let Fact::Window(window) = fact {
                 windows.push(window);
             }
@@ -61,6 +70,7 @@ fn main(mut domain: Domain) {
                 warn!("{error}");
             }
         }
+        hosts.push(Host { host, ecam, windows: ranges, scan });
     }
     let mut out = alloc::vec![0; (view.len as usize) / size_of::<WireRecord>() * size_of::<WireRecord>()];
     let used = found.write_to(&mut out).unwrap_or_else(|| {
@@ -70,10 +80,34 @@ fn main(mut domain: Domain) {
     view.write(0, &out[..used]);
     let mut report = Report { chan };
     for window in &windows {
-        report.window(&mut domain, u32::from(window.link), window.range);
+        report.window(&mut domain.borrow_mut(), u32::from(window.link), window.range);
     }
     let windows = windows.len() as u32;
     report.send(&ScanDone { facts: used as u64, windows, functions, ..ScanDone::default() });
+    let Some(monitor) = monitor else { return };
+    match drivers(&domain, island, hosts) {
+        Ok(drivers) => Service::new(drivers, monitor).run(),
+        Err(error) => error!("no drivers: {error}"),
+    }
+}
+
+/// What drivers take: message lines, and the bundle that they are in.
+fn drivers<'a>(
+    domain: &'a RefCell<Domain>,
+    island: View<'_>,
+    hosts: Vec<Host<'a>>,
+) -> Result<Drivers<'a>, Error> {
+    let (mut messages, bundle, wake) = {
+        let domain = &mut *domain.borrow_mut();
+        let cap = domain.info.caps_for(Purpose::Bundle).next().ok_or(Error::EmptySlot)?;
+        let view = domain.map(cap.cptr, cap.len, R)?;
+        #[expect(unsafe_code, reason = "the bundle is memory that the boot loader wrote")]
+        // SAFETY: boot glue took the bundle's memory out of RAM; every domain that has it has it read-only.
+        let bundle = unsafe { view.bytes() };
+        let wake = domain.mem.endpoint(SELF, CHANNEL_EVENT)?;
+        (Messages::open(domain, island)?, bundle, wake)
+    };
+    Ok(Drivers::find(domain, hosts, &mut messages, bundle, wake))
 }
 
 struct Report {

@@ -164,11 +164,7 @@ impl Virtio {
     ///
     /// # Errors
     /// What is wrong with the first bad one.
-    pub fn find(
-        config: &mut dyn ConfigSpace,
-        function: &Function,
-        msix: Option<&Msix>,
-    ) -> Result<Self, Bad> {
+    pub fn find(config: &mut dyn ConfigSpace, function: &Function, msix: Option<&Msix>) -> Result<Self, Bad> {
         let mut found = Self { places: [None; STRUCTURES], notify_step: 0 };
         for &(_, at) in function.capabilities.iter().filter(|(id, _)| *id == id::VENDOR) {
             let [head, bar, offset, len] = words(config, function.address, at)?;

@@ -45,7 +45,7 @@ fn device(function: &Function) -> PciDevice {
 }
 
 /// A device's address as the cores see it. Where the host's windows are unknown, it is the same (a PC).
-fn cores_see(windows: &[PciWindow], host: &PciHost, space: PciSpace, base: u64, size: u64) -> PhysRange {
+pub fn cores_see(windows: &[PciWindow], host: &PciHost, space: PciSpace, base: u64, size: u64) -> PhysRange {
     let is_io = space == PciSpace::Io;
     let found = windows.iter().filter(|w| w.segment == host.segment && (w.space == PciSpace::Io) == is_io);
     let cpu = found.into_iter().find_map(|window| {

@@ -4,11 +4,14 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use skerry_hal::CoreId;
+use skerry_hal::{CoreId, IslandId};
+use skerry_urpc::formats::device::MAX_RANDOM;
 use skerry_urpc::formats::shell::MAX_PINGS;
 
 /// Round trips of a `ping` that does not say how many.
 pub const DEFAULT_PINGS: u32 = 100;
+/// Bytes of an `entropy` that does not say how many.
+pub const DEFAULT_RANDOM: u32 = 24;
 /// Messages of a `stream` that does not say how many.
 pub const DEFAULT_STREAM: u64 = 10_000;
 
@@ -62,6 +65,22 @@ pub enum Command {
     Kill(Pid),
     /// The table of processes.
     Processes,
+    /// The table of drivers.
+    Drivers,
+    /// Random bytes.
+    Entropy {
+        /// Of which island's device.
+        island: IslandId,
+        /// How many.
+        bytes: u32,
+    },
+    /// Ends a driver, which is started anew.
+    Restart {
+        /// Of which island.
+        island: IslandId,
+        /// Its name.
+        driver: String,
+    },
     /// Does a command over and over, until it fails.
     Repeat {
         /// How often.
@@ -130,6 +149,13 @@ pub const COMMANDS: &[Help] = &[
     ),
     help("kill", "ISLAND.LOCAL:NUMBER", "ends a process"),
     help("ps", "", "lists the processes of every core that is up"),
+    help("drivers", "", "lists the drivers of every island's devices"),
+    help(
+        "entropy",
+        "ISLAND [BYTES]",
+        "shows random bytes from an island's device, and how many interrupts it took",
+    ),
+    help("restart", "ISLAND DRIVER", "ends a driver; it is started anew"),
     help("repeat", "COUNT COMMAND…", "does a command so often, until it fails"),
     help("help", "[COMMAND]", "explains the commands, or one of them"),
     help("exit", "", "turns every island off"),
@@ -165,6 +191,14 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("mem", []) => Command::Memory,
         ("exit", []) => Command::Exit,
         ("ps", []) => Command::Processes,
+        ("drivers", []) => Command::Drivers,
+        ("entropy", [island]) => Command::Entropy { island: island_id(island)?, bytes: DEFAULT_RANDOM },
+        ("entropy", [island, bytes]) => {
+            Command::Entropy { island: island_id(island)?, bytes: count(bytes, MAX_RANDOM.into())? as u32 }
+        }
+        ("restart", [island, driver]) => {
+            Command::Restart { island: island_id(island)?, driver: (*driver).to_string() }
+        }
         ("wait", [pid]) => Command::Wait(process(pid)?),
         ("kill", [pid]) => Command::Kill(process(pid)?),
         ("run" | "spawn", [on, words @ ..]) if !words.is_empty() => {
@@ -204,6 +238,11 @@ fn core(text: &str) -> Result<CoreId, String> {
     CoreId::parse(text).ok_or_else(|| {
         format!("`{text}` is no core; cores are spelt ISLAND.LOCAL, as in 0.1; `cores` lists them")
     })
+}
+
+fn island_id(text: &str) -> Result<IslandId, String> {
+    let number = text.parse().ok().map(IslandId);
+    number.ok_or_else(|| format!("`{text}` is no island; islands are numbers; `islands` lists them"))
 }
 
 fn process(text: &str) -> Result<Pid, String> {

@@ -3,7 +3,8 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use skerry_hal::{CoreId, FaultKind, Isa};
+use skerry_hal::{CoreId, FaultKind, Isa, IslandId};
+use skerry_urpc::formats::device::{DriverLine, Random};
 use skerry_urpc::formats::monitor::CoreState;
 use skerry_urpc::formats::proc::{MemoryState, Process, ProcessState};
 use skerry_urpc::formats::shell::{CoreLine, IslandLine, IslandState, MemoryLine, StreamReport};
@@ -17,6 +18,9 @@ pub const ISLANDS: &str = "island isa state epoch cores up links";
 pub const MEMORY: &str = "core node total_kib free_kib programs_kib programs_free_kib slots caps running";
 /// First line of the table of processes.
 pub const PROCESSES: &str = "process core name state ram_kib";
+
+/// First line of the table of drivers.
+pub const DRIVERS: &str = "driver island pci state starts line lines interrupts";
 
 fn isa(raw: u8) -> &'static str {
     Isa::from_wire(raw).map_or("-", Isa::name)
@@ -50,6 +54,27 @@ pub fn memory(core: &CoreLine, monitor: Option<&MemoryLine>, server: Option<&Mem
         None => text += " - - - - -",
     }
     text
+}
+
+/// A driver.
+pub fn driver(island: IslandId, line: &DriverLine) -> String {
+    let len = line.name.iter().position(|byte| *byte == 0).unwrap_or(line.name.len());
+    let (bus, device, function) = (line.address >> 8, line.address >> 3 & 31, line.address & 7);
+    format!(
+        "{} {island} {bus:02x}:{device:02x}.{function} {} {} {} {} {}",
+        clean(&line.name[..len]),
+        state(line.state, line.code).replace(' ', "-"),
+        line.starts,
+        line.line,
+        line.lines,
+        line.interrupts
+    )
+}
+
+/// Random bytes, two digits each.
+pub fn random(random: &Random) -> String {
+    let bytes = random.bytes.iter().take(random.len.into());
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A process.
@@ -108,7 +133,7 @@ pub fn stream(from: CoreId, to: CoreId, report: &StreamReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skerry_hal::{Epoch, IslandId};
+    use skerry_hal::Epoch;
 
     #[test]
     fn lines_have_the_fields_of_their_header() {

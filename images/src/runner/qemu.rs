@@ -12,6 +12,8 @@ use std::process::Command;
 pub const OLDEST: (u32, u32) = (7, 2);
 /// PCI device number of an island's first window; the next ones follow.
 pub const FIRST_DEVICE: usize = 0x10;
+/// PCI device number of an island's source of random bytes.
+pub const RANDOM_DEVICE: usize = 0x08;
 /// TCP port of island 0's debugger stub; the next ones follow.
 pub const FIRST_GDB_PORT: usize = 1234;
 
@@ -71,6 +73,8 @@ pub(super) fn command(fleet: &Fleet, index: usize, windows: &[File], options: &O
     qemu.args(["-append", &command_line(fleet, index, options)]);
     qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
     qemu.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+    // No pins and no ports: it is driven by messages and in memory, as all devices here.
+    qemu.args(["-device", &format!("virtio-rng-pci,disable-legacy=on,bus=pcie.0,addr={RANDOM_DEVICE:#x}")]);
     for (device, link) in links(fleet, index) {
         let (size, path) = (fleet.links[link].size, process::path(&windows[link]));
         qemu.args([

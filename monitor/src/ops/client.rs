@@ -85,7 +85,7 @@ impl Monitor {
     #[cold]
     pub(crate) fn client_request(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
         let answer = message.header().request;
-        if skerry_urpc::formats::proc::is_request(message.kind) {
+        if super::proc::is_request(message.kind) {
             return self.proc_request(chan, message, sink);
         }
         let asking = Asking { chan, answer, sink: &mut *sink };

@@ -135,7 +135,7 @@ impl Monitor {
     /// A message of ours ended somewhere: whoever waits for its answer need not any longer.
     fn on_fault(&mut self, fault: &Fault, header: &Header, sink: &mut dyn Sink) {
         let refusal = Refusal::from_raw(fault.refusal);
-        if skerry_urpc::formats::proc::is_answer(fault.kind) {
+        if proc::is_answer(fault.kind) {
             return self.proc_answer_lost(fault, header.request, sink);
         }
         self.proc_fault(header.request, refusal, sink);

@@ -1,4 +1,5 @@
-//! Requests to process servers: a client's go to the core they name, and answers come back.
+//! Requests to the servers of a core, that for processes and that for devices: a client's go to the core they name, and
+//! answers come back.
 //!
 //! A *session* is one request of a client of this core, at whatever core its server is; an *asker* is one at the server
 //! of this core, from whatever core it comes. Each is closed by the server's last answer, or when the core at the other
@@ -18,8 +19,9 @@ use alloc::vec::Vec;
 use skerry_hal::{CoreId, Epoch};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::device;
 use skerry_urpc::formats::monitor::Fault;
-use skerry_urpc::formats::proc::{Credit, Done, Leave, Spawn, is_answer, is_request};
+use skerry_urpc::formats::proc::{self, Credit, Done, Leave, Spawn};
 use skerry_urpc::wire::{self, Body, Header};
 
 /// Bounds without a probe after which an asker is taken for gone.
@@ -46,6 +48,8 @@ struct Asker {
     core: CoreId,
     request: u16,
     epoch: Epoch,
+    /// The channel to the server.
+    server: Chan,
     /// What the server knows it by.
     handle: u16,
     /// Numbers of the next message to the client and of the next one from it.
@@ -63,13 +67,24 @@ impl Asker {
 #[derive(Default)]
 pub(crate) struct State {
     server: Option<Chan>,
+    devices: Option<Chan>,
     sessions: [Option<Session>; MAX_SESSIONS],
     askers: Vec<Asker>,
     count: u8,
     handle: u16,
 }
 
-/// Whether a kind passes between clients and process servers.
+/// Whether a kind is a client's to a server.
+pub(crate) const fn is_request(kind: u16) -> bool {
+    proc::is_request(kind) || device::is_request(kind)
+}
+
+/// Whether a kind is a server's to a client.
+pub(crate) const fn is_answer(kind: u16) -> bool {
+    proc::is_answer(kind) || device::is_answer(kind)
+}
+
+/// Whether a kind passes between clients and servers.
 pub(crate) const fn is_proc(kind: u16) -> bool {
     is_request(kind) || is_answer(kind)
 }
@@ -87,7 +102,13 @@ impl Monitor {
         self.proc.server
     }
 
-    /// How many requests to process servers are open: those of clients here, and those at the server here.
+    /// A channel for the PCI domain of this core, up at once; `None` at the limit.
+    pub fn open_devices(&mut self) -> Option<Chan> {
+        self.proc.devices = self.chans.add(Role::Server, true);
+        self.proc.devices
+    }
+
+    /// How many requests to servers are open: those of clients here, and those at the server here.
     pub fn open_requests(&self) -> (usize, usize) {
         (self.proc.sessions.iter().flatten().count(), self.proc.askers.len())
     }
@@ -166,8 +187,14 @@ impl Monitor {
                 return self.fault(message.kind, header, Refusal::Busy, sink);
             }
             None => {
+                let which =
+                    if device::is_request(message.kind) { self.proc.devices } else { self.proc.server };
+                let Some(server) = which else {
+                    return self.fault(message.kind, header, Refusal::NoServer, sink);
+                };
                 let (epoch, handle) = (self.epoch_of(core.island()), self.new_handle());
-                self.proc.askers.push(Asker { core, request, epoch, handle, next: (0, 0), until: None });
+                let next = (0, 0);
+                self.proc.askers.push(Asker { core, request, epoch, server, handle, next, until: None });
                 self.proc.askers.len() - 1
             }
         };
@@ -179,14 +206,14 @@ impl Monitor {
         }
         asker.next.1 = asker.next.1.wrapping_add(1);
         asker.until = until;
-        let handle = asker.handle;
+        let asker = *asker;
         if message.body::<Credit>().is_some_and(|credit| credit.pieces == 0) {
             return;
         }
         if message.kind == Leave::KIND {
             self.proc.askers.swap_remove(index);
         }
-        if let Err(refusal) = self.to_server(core, handle, message, sink) {
+        if let Err(refusal) = self.to_server(&asker, message, sink) {
             self.proc.askers.retain(|a| !a.is(core, request));
             self.fault(message.kind, header, refusal, sink);
         }
@@ -202,18 +229,11 @@ impl Monitor {
         }
     }
 
-    fn to_server(
-        &mut self,
-        core: CoreId,
-        handle: u16,
-        message: &Message,
-        sink: &mut dyn Sink,
-    ) -> Result<(), Refusal> {
-        let chan = self.proc.server.ok_or(Refusal::NoServer)?;
+    fn to_server(&mut self, asker: &Asker, message: &Message, sink: &mut dyn Sink) -> Result<(), Refusal> {
         let mut onward = *message;
         onward.flags = 0;
-        onward.set_header(&Header { src: core, ..self.header(self.core, handle) });
-        self.chans.get_mut(chan).ok_or(Refusal::NoServer)?.send(chan, &onward, sink)
+        onward.set_header(&Header { src: asker.core, ..self.header(self.core, asker.handle) });
+        self.chans.get_mut(asker.server).ok_or(Refusal::NoServer)?.send(asker.server, &onward, sink)
     }
 
     fn proc_answer(&mut self, message: &Message, header: &Header, sink: &mut dyn Sink) {
@@ -260,10 +280,11 @@ impl Monitor {
         self.proc_to_client(chan, &message, sink);
     }
 
-    /// What the server of this core says: an answer to one of its askers.
-    pub(crate) fn server_message(&mut self, message: &Message, sink: &mut dyn Sink) {
-        let Header { dst, request: handle, .. } = message.header();
-        let known = self.proc.askers.iter().position(|a| a.is(dst, a.request) && a.handle == handle);
+    /// What a server of this core says: an answer to one of its askers.
+    pub(crate) fn server_message(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
+        let Header { dst, request, .. } = message.header();
+        let asker = |a: &Asker| (a.core, a.handle, a.server) == (dst, request, chan);
+        let known = self.proc.askers.iter().position(asker);
         let (true, Some(index)) = (is_answer(message.kind), known) else {
             // It may not have heard yet that the asker is gone.
             self.counters.stale += 1;
@@ -301,7 +322,7 @@ impl Monitor {
         let gone: Vec<Asker> = self.proc.askers.extract_if(.., |a| which(a)).collect();
         for asker in gone {
             let leave = wire::encode(&Header::default(), &Leave::default());
-            if self.to_server(asker.core, asker.handle, &leave, sink).is_err() {
+            if self.to_server(&asker, &leave, sink).is_err() {
                 self.counters.faults += 1;
             }
         }
@@ -346,10 +367,13 @@ impl Monitor {
         }
     }
 
-    /// The server of this core has ended: its askers hear so.
-    pub(crate) fn proc_server_gone(&mut self, sink: &mut dyn Sink) {
-        self.proc.server = None;
-        for asker in core::mem::take(&mut self.proc.askers) {
+    /// A server of this core has ended: its askers hear so.
+    pub(crate) fn proc_server_gone(&mut self, chan: Chan, sink: &mut dyn Sink) {
+        for server in [&mut self.proc.server, &mut self.proc.devices] {
+            let _ = server.take_if(|server| *server == chan);
+        }
+        let gone: Vec<Asker> = self.proc.askers.extract_if(.., |a| a.server == chan).collect();
+        for asker in gone {
             let done = Done { refusal: Refusal::NoServer as u16, ..Done::default() };
             let mut last = wire::encode(&self.header(asker.core, asker.request), &done);
             last.flags = asker.next.0;

@@ -25,6 +25,8 @@ protocols! {
     pci = 0x05,
     /// Between whoever starts programs and the process server of a core.
     proc = 0x06,
+    /// Between whoever asks for a device's service, the PCI domain, and its drivers.
+    device = 0x07,
     /// A number and a check of it, sent to and fro: what tests and benchmarks send.
     echo = 0x7f,
 }

@@ -17,14 +17,19 @@ use skerry_user::spawn::{Child, SpawnError};
 /// RAM of a small domain.
 const SMALL: u64 = 256 << 10;
 
-/// Starts all three, as far as possible.
-pub fn start(domain: &mut Domain, bundle: &Verified, facts: &Facts, windows: &[Window]) {
+/// Starts all of them, as far as possible.
+pub fn start(
+    domain: &mut Domain,
+    bundle: &Verified,
+    facts: &Facts,
+    windows: &[Window],
+    mut monitor: Option<Child>,
+) {
     let args = domain.info.args();
     let frame = facts.frame(domain, 0).map(|(frame, view, used)| {
         domain.unmap(view);
         (frame, used)
     });
-    let mut monitor = bundle.child(domain, "monitor", args);
     let mut console = bundle.child(domain, "console", args);
     let mut shell = bundle.child(domain, "shell", args);
     let mut proc = bundle.child(domain, "proc", args);

@@ -1,4 +1,5 @@
-//! Step 3: the PCI scan, a domain that gets the configuration space and the windows of each host, and nothing else.
+//! Step 3: the PCI domain. It gets the configuration space and the windows of each host, the interrupt lines, and the
+//! controller's blocks for message lines.
 
 use super::bundle::Verified;
 use super::facts::Facts;
@@ -6,13 +7,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use skerry_abi::domain::{Purpose, slot};
 use skerry_abi::{CPtr, Rights};
-use skerry_skb::{PciSpace, WireRecord};
+use skerry_skb::{InterruptPart, InterruptPartKind, PciSpace, WireRecord};
 use skerry_urpc::Transport;
 use skerry_urpc::formats::pci::{ScanDone, WindowFound};
 use skerry_user::cap::SELF;
 use skerry_user::chan::{Chan, Peer};
 use skerry_user::logging::{error, info, warn};
-use skerry_user::spawn::{CHANNEL_EVENT, Running, SpawnError};
+use skerry_user::spawn::{CHANNEL_EVENT, Child, Running, SpawnError};
 use skerry_user::vspace::Mapping;
 use skerry_user::{Domain, clock};
 
@@ -30,27 +31,48 @@ pub struct Window {
 
 /// Records that the scan may add.
 const SPARE: usize = 512;
-/// RAM for it, page tables included.
-const RAM: u64 = 2 << 20;
+/// RAM for it, page tables, tables of message lines and drivers included.
+const RAM: u64 = 6 << 20;
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs the scan, if the machine has a PCI host; takes in what it found.
-pub fn scan(domain: &mut Domain, bundle: &Verified, facts: &mut Facts) -> Vec<Window> {
+///
+/// The domain stays: it starts drivers, and serves those who ask the monitor for them.
+pub fn scan(
+    domain: &mut Domain,
+    bundle: &Verified,
+    facts: &mut Facts,
+    monitor: Option<&mut Child>,
+) -> Vec<Window> {
     if facts.store.island(facts.cmdline.island).pci_hosts().next().is_none() {
         info!("pci: no host, so no links");
         return Vec::new();
     }
-    let Some((child, chan, view)) = start(domain, bundle, facts) else { return Vec::new() };
+    let Some((child, chan, view)) = start(domain, bundle, facts, monitor) else {
+        return Vec::new();
+    };
     collect(domain, facts, child, chan, &view)
 }
 
-fn start(domain: &mut Domain, bundle: &Verified, facts: &Facts) -> Option<(Running, Chan, Mapping)> {
+fn start(
+    domain: &mut Domain,
+    bundle: &Verified,
+    facts: &Facts,
+    monitor: Option<&mut Child>,
+) -> Option<(Running, Chan, Mapping)> {
     let (frame, view, used) = facts.frame(domain, SPARE)?;
     let mut child = bundle.child(domain, "pci", domain.info.args())?;
     let island = facts.store.island(facts.cmdline.island);
-    let mut give = || -> Result<Chan, SpawnError> {
-        child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
+    let give = || -> Result<Chan, SpawnError> {
+        child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE | Rights::GRANT)?;
+        // It hands lines on to drivers, and gives the controller the tables of message lines.
+        child.grant(slot::IRQS, slot::IRQS, Rights::all())?;
+        let (base, len) = bundle.range;
+        child.give(Purpose::Bundle, bundle.frame, (base, len, 0), Rights::READ | Rights::GRANT)?;
+        if let Some(monitor) = monitor {
+            Child::connect(domain, (monitor, Peer::Monitor), (&mut child, Peer::Pci))?;
+        }
         child.give_ram(domain, RAM)?;
         child.give(Purpose::Facts, frame.cap, (frame.base, frame.len, used), Rights::all())?;
         for host in island.pci_hosts() {
@@ -63,7 +85,10 @@ fn start(domain: &mut Domain, bundle: &Verified, facts: &Facts) -> Option<(Runni
             let windows = island.pci_windows(host.segment);
             let memory =
                 windows.iter().filter(|window| window.space != PciSpace::Io).map(|window| window.cpu);
-            for range in [host.ecam].into_iter().chain(memory) {
+            let parts = island.all::<InterruptPart>();
+            let parts = parts.filter(|part| part.kind != InterruptPartKind::Redistributors);
+            let parts = parts.map(|part| part.range);
+            for range in [host.ecam].into_iter().chain(memory).chain(parts) {
                 match domain.device(range.base.0, range.len) {
                     Ok(cap) => {
                         let what = (range.base.0, range.len, u64::from(host.segment));

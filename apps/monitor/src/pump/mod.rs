@@ -92,6 +92,11 @@ impl Pump {
         } else if !first {
             server::start(&mut domain, &mut monitor, &mut io);
         }
+        if let Some(chan) = UserChan::listed(&mut domain, Peer::Pci)
+            && let Some(server) = monitor.open_devices()
+        {
+            io.put(server, Port::Chan(chan));
+        }
         log::queue(true);
         let sleep = clock::span(LINK_SLEEP_MIN);
         Self {

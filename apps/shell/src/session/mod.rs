@@ -1,5 +1,6 @@
 //! One conversation at a time: a line from the console, questions to the monitor, lines back.
 
+mod devices;
 mod processes;
 
 use alloc::string::String;
@@ -134,6 +135,9 @@ impl Session {
             Command::Spawn { core, text, wait } => self.spawn(core, &text, wait, machine).await,
             Command::Wait(pid) => self.wait(pid, machine).await,
             Command::Kill(pid) => self.kill(pid, machine).await,
+            Command::Drivers => self.drivers(machine).await,
+            Command::Entropy { island, bytes } => self.entropy(island, bytes, machine).await,
+            Command::Restart { island, driver } => self.restart(island, &driver, machine).await,
             Command::Processes => self.processes(machine).await,
             Command::Exit => self.ask("exit", &PowerOffQuery::default(), machine, |_| None).await,
         }

@@ -47,7 +47,7 @@ impl Session {
         self.follow("kill", pid.core, request, machine).await
     }
 
-    async fn tell<B: Body>(&self, core: CoreId, request: u16, body: &B) -> Result<(), Gone> {
+    pub(super) async fn tell<B: Body>(&self, core: CoreId, request: u16, body: &B) -> Result<(), Gone> {
         let header = Header { dst: core, request, ..Header::default() };
         self.monitor.send(&encode(&header, body)).await.map_err(|_| Gone)
     }
@@ -145,7 +145,7 @@ impl Session {
         Ok(0)
     }
 
-    async fn cores_up(&self) -> Result<Vec<CoreLine>, Gone> {
+    pub(super) async fn cores_up(&self) -> Result<Vec<CoreLine>, Gone> {
         let mut cores: Vec<CoreLine> = self.collect(&CoresQuery::default()).await?;
         cores.retain(|line| line.state == CoreState::Up as u8);
         Ok(cores)
