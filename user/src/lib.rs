@@ -23,6 +23,7 @@
 //! | [`exec`] | the executor: tasks, timers, bounded polling, then one blocking wait |
 //! | [`dispatch`] | upcalls, and switching them off (paper §4.5) |
 //! | [`thread`] | threads under this domain's own scheduler, and all that they wait with |
+//! | [`entropy`] | random bytes, or an error |
 //! | [`log`], [`clock`] | the log over the early console; ticks and nanoseconds |
 //!
 //! The flow: `_start` → [`main!`] → [`domain::Domain::take`] → the program spawns tasks on [`exec::Executor`] → each
@@ -40,6 +41,7 @@ pub mod clock;
 pub mod cspace;
 pub mod dispatch;
 pub mod domain;
+pub mod entropy;
 pub mod exec;
 pub mod heap;
 pub mod image;

@@ -5,12 +5,24 @@ use crate::report::{Outcome, Report, same, undisturbed};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
-use skerry_user::clock;
 use skerry_user::thread::{self, Mutex};
+use skerry_user::{clock, entropy, println};
 
 pub fn run(report: &mut Report) {
     report.case("the clock does not go back", clock_goes_on);
     report.case("sleepers wake in order, none too early", || undisturbed(sleepers));
+    report.case("random bytes differ, or there is no source", random);
+}
+
+fn random() -> Outcome {
+    let mut words = [[0; 16]; 2];
+    for word in &mut words {
+        if entropy::fill(word).is_err() {
+            println!("no source of entropy on this processor");
+            return Ok(());
+        }
+    }
+    if words[0] == words[1] { Err(alloc::format!("{words:?}")) } else { Ok(()) }
 }
 
 fn clock_goes_on() -> Outcome {

@@ -167,6 +167,12 @@ pub fn set_thread_pointer(at: u64) {
     unsafe { asm!("msr tpidr_el0, {}", in(reg) at, options(nostack, preserves_flags)) };
 }
 
+/// A random number of the processor's own source: none. `RNDR` faults on a core without FEAT_RNG, and whether there is
+/// one stands in a register that EL0 cannot read.
+pub const fn random() -> Option<u64> {
+    None
+}
+
 /// Whether user mode may set its thread pointer: always here.
 pub const fn has_thread_pointer() -> bool {
     true

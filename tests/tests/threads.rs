@@ -1,0 +1,48 @@
+//! The thread package, checked from inside by `apps/threads`, on each ISA; and how a program with threads comes to its end.
+#![forbid(unsafe_code)]
+
+use skerry_images::fleet::Fleet;
+use skerry_images::runner::Reply;
+use skerry_tests::tables::{ask, check_exit};
+use skerry_tests::{HANG, boot};
+
+/// What `threads end=…` says on the console, and its exit status.
+const ENDS: [(&str, &str, i32); 5] = [
+    ("stack", "thread 'doomed' overflowed its stack", 1),
+    ("write", "thread 'doomed': Write fault at 0x1234", 1),
+    ("panic", "panic in thread 'doomed'", 101),
+    ("deadlock", "deadlock: every thread waits for another", 1),
+    ("status", "", 7),
+];
+
+fn all(x86: u32, arm: u32) {
+    let Some(system) = boot(&Fleet::pair(x86, arm).expect("a good fleet")) else { return };
+    system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let lines = ask(&system, "run 0.1 threads");
+    let (last, cases) = lines.split_last().expect("it says something");
+    // A note of a case that has nothing to check here.
+    let cases: Vec<&String> = cases.iter().filter(|line| !line.starts_with("no source")).collect();
+    assert!(cases.iter().all(|line| line.starts_with("ok ")), "{lines:#?}");
+    assert_eq!(*last, format!("threads: {} cases, 0 failed", cases.len()));
+    assert!(cases.len() >= 30, "{lines:#?}");
+    for (end, says, expected) in ENDS {
+        let before = system.console_log(0).len();
+        let reply = system.exec(0, &format!("run 0.1 threads end={end}"), HANG);
+        let Reply { lines, status } = reply.unwrap_or_else(|cause| panic!("{cause}"));
+        assert_eq!(status, expected, "{end}: {lines:?}");
+        let said = system.console_log(0).get(before..).unwrap_or_default().to_string();
+        assert!(said.contains(says), "{end}: {said}");
+        ask(&system, "run 0.1 hello quiet");
+    }
+    check_exit(&system);
+}
+
+#[test]
+fn threads_on_x86() {
+    all(2, 0);
+}
+
+#[test]
+fn threads_on_arm() {
+    all(0, 2);
+}
