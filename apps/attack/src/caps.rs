@@ -135,7 +135,7 @@ fn map_garbage(domain: &mut Domain, t: &mut Trial) -> Result<(), Error> {
     let other = domain.mem.frame(PAGE_SIZE)?.cap;
     t.refuse("with another's capability", BadArgument, protect(3, 1, RW, other));
     t.refuse("with no capability", EmptySlot, protect(3, 1, RW, CPtr(250)));
-    t.refuse("too many", BadArgument, protect(0, 512, R, CPtr::NULL));
+    t.refuse("too many", BadArgument, protect(0, 513, R, CPtr::NULL));
     t.allow("away", leaf.unmap(3, 1, 0));
     t.refuse("away again", NotMapped, leaf.unmap(3, 1, 0));
     Ok(())
