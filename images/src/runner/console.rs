@@ -53,6 +53,11 @@ impl Console {
                     state.line(&line, name, screen);
                 }
                 b'\r' => {}
+                // The log of another core may have been written half when an answer began: it ends here.
+                OUTPUT | STATUS if !state.partial.is_empty() => {
+                    let line = std::mem::replace(&mut state.partial, vec![byte]);
+                    state.line(&line, name, screen);
+                }
                 _ => state.partial.push(byte),
             }
         }
@@ -131,7 +136,10 @@ impl State {
         match line {
             [OUTPUT, rest @ ..] => self.output.push(text(rest)),
             [STATUS, rest @ ..] => {
-                let status = text(rest).trim().parse().unwrap_or(-1);
+                // What follows is the other half of such a line.
+                let digits =
+                    text(rest).chars().take_while(|c| c.is_ascii_digit() || *c == '-').collect::<String>();
+                let status = digits.parse().unwrap_or(-1);
                 self.replies.push(Reply { lines: std::mem::take(&mut self.output), status });
             }
             _ => {
