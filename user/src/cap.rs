@@ -83,6 +83,11 @@ pub fn clear(memory: CPtr, offset: u64, len: u64) -> Result<(), Error> {
     invoke(memory, Op::Clear, [offset, len, 0, 0, 0]).map(drop)
 }
 
+/// Zeroes the first `len` bytes of RAM that nothing was made of, or of a frame.
+pub fn clear_all(memory: CPtr, len: u64) -> Result<(), Error> {
+    (0..len).step_by(MAX_CLEAR as usize).try_for_each(|at| clear(memory, at, MAX_CLEAR.min(len - at)))
+}
+
 /// Type and range of a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
@@ -114,7 +119,7 @@ const MAX_CLEAR: u64 = 32 << 10;
 impl Ram {
     /// Fills `len` bytes of RAM that nothing was made of with zeros.
     pub fn clear(self, len: u64) -> Result<(), Error> {
-        (0..len).step_by(MAX_CLEAR as usize).try_for_each(|at| clear(self.0, at, MAX_CLEAR.min(len - at)))
+        clear_all(self.0, len)
     }
 }
 

@@ -7,12 +7,14 @@ use core::fmt;
 use skerry_abi::CPtr;
 use skerry_abi::cap::CNODE_SLOTS;
 
+/// Indices of the root that CNodes of slots hang at; those behind are the parents' of domains (`spawn`).
+pub const NODES: u32 = 192;
 /// Below so many free slots a new CNode is due: making one takes a slot itself.
 const RESERVE: u32 = 8;
 /// Words of bits in a CNode.
 const NODE_WORDS: usize = CNODE_SLOTS as usize / 64;
 /// Words of bits in all.
-const WORDS: usize = CNODE_SLOTS as usize * NODE_WORDS;
+const WORDS: usize = NODES as usize * NODE_WORDS;
 
 /// The slot allocator.
 pub struct Slots {
@@ -27,7 +29,7 @@ pub struct Slots {
 impl Slots {
     /// No slots at all.
     pub const fn empty() -> Self {
-        Self { free: [0; WORDS], count: 0, lowest: 0, next_node: CNODE_SLOTS }
+        Self { free: [0; WORDS], count: 0, lowest: 0, next_node: NODES }
     }
 
     /// From now on slots from `first` to the end of its CNode are free, and so is every later index of the root.
@@ -62,7 +64,7 @@ impl Slots {
 
     /// Where in the root a new CNode is due, if one is.
     pub fn wants_node(&self) -> Option<u32> {
-        (self.count < RESERVE && self.next_node < CNODE_SLOTS).then_some(self.next_node)
+        (self.count < RESERVE && self.next_node < NODES).then_some(self.next_node)
     }
 
     /// A CNode hangs at that index now.
@@ -112,13 +114,13 @@ mod tests {
 
     #[test]
     fn the_end_of_the_root_is_the_end() {
-        let mut slots = slots(CPtr::new(255, 254));
+        let mut slots = slots(CPtr::new(NODES - 1, 254));
         assert_eq!(slots.wants_node(), None);
-        assert_eq!(slots.take(), Some(CPtr::new(255, 254)));
-        assert_eq!(slots.take(), Some(CPtr::new(255, 255)));
+        assert_eq!(slots.take(), Some(CPtr::new(NODES - 1, 254)));
+        assert_eq!(slots.take(), Some(CPtr::new(NODES - 1, 255)));
         assert_eq!(slots.take(), None);
-        slots.give(CPtr::new(255, 254));
-        assert_eq!(slots.take(), Some(CPtr::new(255, 254)));
+        slots.give(CPtr::new(NODES - 1, 254));
+        assert_eq!(slots.take(), Some(CPtr::new(NODES - 1, 254)));
     }
 
     #[test]

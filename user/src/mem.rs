@@ -197,6 +197,16 @@ impl Memory {
         self.ram_with(|ram| ram.give(base, len)).map_err(MemError::Back)
     }
 
+    /// Takes back RAM that was given away: deletes everything that was made of it, on this core, and has it back. Whoever
+    /// used it must have been stopped.
+    ///
+    /// # Errors
+    /// As [`free`](Self::free).
+    pub fn reclaim(&mut self, ram: Object) -> Result<(), MemError> {
+        ROOT.revoke(ram.cap)?;
+        self.free(ram)
+    }
+
     /// More RAM to spend: all of the capability at `cap`.
     pub fn add_ram(&mut self, cap: CPtr, at: PhysRange, node: u32) {
         self.ram_with(|ram| ram.add(cap, at.base.0, at.len, node));

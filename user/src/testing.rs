@@ -135,3 +135,26 @@ pub fn walk(va: u64) -> Pte {
     }
     Pte::Empty
 }
+
+fn at(va: u64) -> NonNull<u64> {
+    let Pte::Page(pa, _) = walk(va) else { panic!("{va:#x} is not mapped") };
+    ARENA.with(|arena| arena.at(PhysAddr(pa.0 + va % skerry_abi::PAGE_SIZE))).cast()
+}
+
+/// A load of the program.
+pub fn read(va: u64) -> u64 {
+    #[expect(unsafe_code, reason = "the test plays user program")]
+    // SAFETY: inside the arena, aligned by whoever asks; nobody else runs.
+    unsafe {
+        at(va).read()
+    }
+}
+
+/// A store of the program.
+pub fn write(va: u64, value: u64) {
+    #[expect(unsafe_code, reason = "the test plays user program")]
+    // SAFETY: as in `read`.
+    unsafe {
+        at(va).write(value);
+    }
+}

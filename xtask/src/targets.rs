@@ -32,7 +32,7 @@ const fn app(name: &'static str, member: &'static str) -> Package {
     Package { name, member, cpu_driver: false }
 }
 
-const APPS: [Package; 11] = [
+const APPS: [Package; 12] = [
     app("skerry-app-init", "init"),
     app("skerry-app-monitor", "monitor"),
     app("skerry-app-pci", "pci"),
@@ -44,6 +44,7 @@ const APPS: [Package; 11] = [
     app("skerry-app-hello", "hello"),
     app("skerry-app-threads", "threads"),
     app("skerry-app-attack", "attack"),
+    app("skerry-app-memory", "memory"),
 ];
 
 /// Everything an image set is made of.

@@ -8,6 +8,7 @@ extern crate alloc;
 mod across;
 mod caps;
 mod threads;
+mod vm;
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +53,13 @@ fn main(mut domain: Domain) -> u8 {
         known = figures.is_ok();
         match figures {
             Ok(lines) => lines.iter().for_each(|(name, ticks)| out.figure(name, *ticks)),
+            Err(error) => skerry_user::logging::error!("{name}: {error}"),
+        }
+    }
+    if let Some(figure) = vm::figure(&mut domain, name) {
+        known = figure.is_ok();
+        match figure {
+            Ok(line) => out.line(&line),
             Err(error) => skerry_user::logging::error!("{name}: {error}"),
         }
     }

@@ -180,6 +180,16 @@ impl Store {
         self.with(|s| s.undo(made));
     }
 
+    /// Sees to it that `len` bytes of RAM are free, in pieces, asking for what is lacking.
+    ///
+    /// # Errors
+    /// [`MemError::Ram`], [`MemError::Server`].
+    pub fn ensure(&self, len: u64) -> Result<(), MemError> {
+        let free = self.try_with(|s| Ok(s.ram.free()))?;
+        let lacking = len.saturating_sub(free);
+        if lacking == 0 { Ok(()) } else { self.more(lacking, PAGE_SIZE) }
+    }
+
     /// Asks the memory server for RAM that `len` bytes at a multiple of `align` fit into.
     ///
     /// # Errors

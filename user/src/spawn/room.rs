@@ -15,7 +15,7 @@ use skerry_hal::MapFlags;
 use skerry_hal::paging::{ENTRIES, ROOT_LEVEL, index, span};
 
 /// Index in the parent's root CNode from which on rooms hang; below are the parent's own CNodes.
-const FIRST_INDEX: u32 = 192;
+const FIRST_INDEX: u32 = crate::cspace::NODES;
 /// Pages that one invocation maps executable at most: the CPU driver must make each fetchable.
 const MAX_EXECUTABLE: u64 = 32;
 /// Page tables besides those of the image's last level: the root, and two or three for each of the image, the stack, and

@@ -1,15 +1,16 @@
 //! What changes an address space, run by run. The ranges that come in here were checked.
 
-use super::runs::{Cut, Hold, MAX_EXECUTABLE, Run, any_in, at_or_after, cuts};
+use super::runs::{Cut, Hold, MAX_EXECUTABLE, Node, Run, cuts};
 use super::{Backing, Space, VmError, object, range, sound};
+use crate::cap::clear_all;
 use crate::mem::{Memory, What};
 use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, Rights};
 use skerry_hal::MapFlags;
 use skerry_hal::addr::LARGE_PAGE;
-use skerry_hal::paging::{ENTRIES, index, span};
+use skerry_hal::paging::ENTRIES;
 
-/// Entries that one invocation protects.
-const MAX_PROTECT: u64 = 32;
+/// From so many entries on, unmapping them pays an invocation of its own.
+const MANY: u16 = 64;
 
 /// A capability whose run was cut up. It must not be deleted before its whole range is free: the CPU driver would take
 /// away whatever of the same frame is mapped there by then.
@@ -23,6 +24,20 @@ pub(super) struct Holed {
     runs: u32,
 }
 
+/// Changes the flags of `at..stop`, which lies in a run.
+#[inline]
+fn reflag_part(node: &Node, run: &Run, at: u64, stop: u64, flags: MapFlags) -> Result<(), VmError> {
+    let (mut first, end) = node.entries(at, stop);
+    let most = if flags.contains(MapFlags::EXECUTE) { MAX_EXECUTABLE as u16 } else { ENTRIES as u16 };
+    while first < end {
+        let upto = end.min(first + most);
+        let count = u32::from(upto - first);
+        node.table().protect(first.into(), count, flags, run.cap).map_err(refused("protecting"))?;
+        first = upto;
+    }
+    Ok(())
+}
+
 const fn refused(doing: &'static str) -> impl Fn(Error) -> VmError {
     move |error| VmError::Refused(doing, error)
 }
@@ -30,48 +45,41 @@ const fn refused(doing: &'static str) -> impl Fn(Error) -> VmError {
 impl Space {
     /// Checks that something may be mapped with `flags`; the first address after the range.
     #[inline]
-    pub(super) fn vacant(&self, va: u64, len: u64, flags: MapFlags) -> Result<u64, VmError> {
+    pub(super) fn vacant(&mut self, va: u64, len: u64, flags: MapFlags) -> Result<u64, VmError> {
         let end = range(va, len)?;
         sound(flags)?;
         if !self.ranges.allows(va, end) {
             return Err(VmError::NotReserved(va));
         }
-        match self.runs.range(..end).next_back() {
-            Some((start, run)) if run.end > va => {
-                // The last run that reaches into the range; the page to blame is the first.
-                let first = at_or_after(&self.runs, va).map_or(*start, |(start, _)| start);
-                Err(VmError::Occupied(first.max(va)))
-            }
-            _ => Ok(end),
+        match self.tables.first_in(va, end) {
+            Some(at) => Err(VmError::Occupied(at)),
+            None => Ok(end),
         }
     }
 
-    /// Checks that all of a range is mapped, large pages wholly in or out; the run that it begins in.
+    /// Where the run is that a range of small pages lies in, if it is one.
     #[inline]
-    pub(super) fn covered(&self, va: u64, end: u64) -> Result<(u64, Run), VmError> {
-        let Some((&start, &first)) = self.runs.range(..=va).next_back().filter(|(_, run)| run.end > va)
-        else {
-            return Err(VmError::NotMapped(va));
-        };
-        let whole = |start: u64, run: &Run| {
-            let inside = |edge: &u64| *edge > start && *edge < run.end && !edge.is_multiple_of(LARGE_PAGE);
-            match [va, end].into_iter().find(inside) {
-                Some(edge) if run.level == 1 => Err(VmError::InLargePage(edge)),
-                _ => Ok(()),
-            }
-        };
-        whole(start, &first)?;
-        let mut at = first.end;
-        if at < end {
-            for (&start, run) in self.runs.range(at..end) {
-                if start != at {
-                    break;
+    pub(super) fn in_one_run(&self, va: u64, end: u64) -> Option<((usize, usize), Run)> {
+        let at = self.tables.find(va)?;
+        let (node, run) = self.tables.run(at);
+        (node.level == 0 && end <= node.addresses(run.first, run.end).1).then_some((at, run))
+    }
+
+    /// Checks that all of a range is mapped, large pages wholly in or out.
+    pub(super) fn covered(&self, va: u64, end: u64) -> Result<(), VmError> {
+        let mut at = va;
+        while at < end {
+            let (node, run) = self.tables.run(self.tables.find(at).ok_or(VmError::NotMapped(at))?);
+            let (start, stop) = node.addresses(run.first, run.end);
+            if node.level > 0 {
+                let inside = |edge: &u64| *edge > start && *edge < stop && !edge.is_multiple_of(LARGE_PAGE);
+                if let Some(edge) = [va, end].into_iter().find(inside) {
+                    return Err(VmError::InLargePage(edge));
                 }
-                whole(start, run)?;
-                at = run.end;
             }
+            at = stop;
         }
-        if at < end { Err(VmError::NotMapped(at)) } else { Ok((start, first)) }
+        Ok(())
     }
 
     /// Maps `backing` at the vacant range `va..end`; `pa` is its physical address, if pages may be large.
@@ -88,12 +96,13 @@ impl Space {
             // A slot remembers one place: the caller's own capability serves the first run.
             let lent = backing.hold == Hold::Lent && cut.va == va;
             let offset = backing.offset + (cut.va - va);
-            let (frame, hold) = (backing.frame, if lent { Hold::Lent } else { Hold::Copy });
-            let mut done = if lent { self.map_cut(mem, &cut, frame, hold, offset, flags) } else { Ok(()) };
+            let frame = backing.frame;
+            let mut done =
+                if lent { self.map_cut(mem, &cut, (frame, Hold::Lent, 0), offset, flags) } else { Ok(()) };
             // It may be mapped elsewhere already.
             if !lent || done == Err(VmError::Refused("mapping", Error::Mapped)) {
                 done = mem.copy(frame, Rights::all()).map_err(VmError::from).and_then(|copy| {
-                    self.map_cut(mem, &cut, copy, Hold::Copy, offset, flags).inspect_err(|_| {
+                    self.map_cut(mem, &cut, (copy, Hold::Copy, 0), offset, flags).inspect_err(|_| {
                         if let Err(error) = mem.delete(copy) {
                             ::log::warn!("a copy of a frame stays: {error}");
                         }
@@ -112,32 +121,32 @@ impl Space {
         &mut self,
         mem: &mut Memory,
         cut: &Cut,
-        cap: CPtr,
-        hold: Hold,
+        (cap, hold, base): (CPtr, Hold, u64),
         offset: u64,
         flags: MapFlags,
     ) -> Result<(), VmError> {
         if cut.level == 1 {
             // Where a table hangs no large page can: it is empty, since the range is.
             for at in (cut.va..cut.end).step_by(LARGE_PAGE as usize) {
-                self.tables.make_way(mem, &self.runs, at);
+                self.tables.make_way(mem, at);
             }
         }
-        let table = self.tables.get(mem, cut.level, cut.va)?;
-        let run = Run { end: cut.end, table, cap, hold, base: 0, level: cut.level };
-        let first = index(cut.va, cut.level) as u32;
-        table.map(first, run.entries(cut.va, cut.end), cap, flags, offset).map_err(refused("mapping"))?;
-        self.runs.insert(cut.va, run);
+        let place = self.tables.get(mem, cut.level, cut.va)?;
+        let node = self.tables.node_mut(place);
+        let (first, end) = node.entries(cut.va, cut.end);
+        let count = u32::from(end - first);
+        node.table().map(first.into(), count, cap, flags, offset).map_err(refused("mapping"))?;
+        node.insert(Run::new((first, end), cap, hold, base));
         Ok(())
     }
 
-    /// Fills a vacant range with new frames.
+    /// Fills a vacant range with new frames, which are cleared first if `zero`.
     pub(super) fn fill(
         &mut self,
         mem: &mut Memory,
-        va: u64,
-        end: u64,
+        (va, end): (u64, u64),
         flags: MapFlags,
+        zero: bool,
     ) -> Result<(), VmError> {
         let (mut at, mut most) = (va, LARGE_PAGE);
         while at < end {
@@ -152,16 +161,14 @@ impl Space {
             let done = mem.make_what(&What { ty, level, len, align, node: None }).map_err(VmError::from);
             let done = done.and_then(|frame| {
                 let cut = Cut { va: at, end: at + len, level: large.into() };
-                let mapped = self.map_cut(mem, &cut, frame.cap, Hold::Own, 0, flags);
-                match (mapped, self.runs.get_mut(&at)) {
-                    (Ok(()), Some(run)) => run.base = frame.base,
-                    (Err(error), _) => {
-                        mem.free(frame)?;
-                        return Err(error);
-                    }
-                    (Ok(()), None) => {}
-                }
-                Ok(())
+                let cleared = if zero { clear_all(frame.cap, len) } else { Ok(()) };
+                let mapped = cleared
+                    .map_err(refused("clearing"))
+                    .and_then(|()| self.map_cut(mem, &cut, (frame.cap, Hold::Own, frame.base), 0, flags));
+                mapped.or_else(|error| {
+                    mem.free(frame)?;
+                    Err(error)
+                })
             });
             match done {
                 Ok(()) => at += len,
@@ -178,121 +185,119 @@ impl Space {
     /// Takes away what of a range was mapped, up to `at`; tables that were made for more go too.
     fn give_up(&mut self, mem: &mut Memory, va: u64, at: u64, error: VmError) -> Result<(), VmError> {
         self.clear(mem, va, at)?;
-        self.tables.emptied(mem, &self.runs, at);
+        self.tables.keep_spare(mem, at);
         Err(error)
     }
 
     /// Changes the flags of a range.
     pub(super) fn reflag(&mut self, va: u64, end: u64, flags: MapFlags) -> Result<(), VmError> {
-        let (_, mut run) = self.covered(va, end)?;
-        let mut at = va;
-        loop {
-            let stop = run.end.min(end);
-            let step = MAX_PROTECT * span(run.level);
-            while at < stop {
-                let upto = stop.min(at.saturating_add(step));
-                let (first, count) = (index(at, run.level) as u32, run.entries(at, upto));
-                run.table.protect(first, count, flags, run.cap).map_err(refused("protecting"))?;
-                at = upto;
-            }
-            if at >= end {
-                return Ok(());
-            }
-            run = *self.runs.get(&at).ok_or(VmError::NotMapped(at))?;
+        if let Some(((place, _), run)) = self.in_one_run(va, end) {
+            return reflag_part(self.tables.node(place), &run, va, end, flags);
         }
-    }
-
-    /// Removes whatever is mapped in `va..end`, which no large page reaches out of.
-    pub(super) fn clear(&mut self, mem: &mut Memory, va: u64, end: u64) -> Result<(), VmError> {
+        self.covered(va, end)?;
         let mut at = va;
-        while let Some((start, run)) = at_or_after(&self.runs, at).filter(|(start, _)| *start < end) {
-            let from = start.max(va);
-            let stop = run.end.min(end);
-            self.remove(mem, (start, run), from, stop)?;
+        while at < end {
+            let (node, run) = self.tables.run(self.tables.find(at).ok_or(VmError::NotMapped(at))?);
+            let stop = node.addresses(run.first, run.end).1.min(end);
+            reflag_part(node, &run, at, stop, flags)?;
             at = stop;
         }
         Ok(())
     }
 
-    /// Removes the range `va..end`, all of which is mapped, beginning in the run `first`.
+    /// Removes whatever is mapped in `va..end`, which no large page reaches out of.
+    pub(super) fn clear(&mut self, mem: &mut Memory, va: u64, end: u64) -> Result<(), VmError> {
+        let mut at = va;
+        while let Some(start) = self.tables.first_in(at, end) {
+            let (node, run) = self.tables.run(self.tables.find(start).ok_or(VmError::NotMapped(start))?);
+            at = node.addresses(run.first, run.end).1.min(end);
+            self.remove(mem, start, at)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the range `va..end`, all of which is mapped.
+    pub(super) fn remove(&mut self, mem: &mut Memory, va: u64, end: u64) -> Result<(), VmError> {
+        let mut at = va;
+        while at < end {
+            let place = self.tables.find(at).ok_or(VmError::NotMapped(at))?;
+            let (node, run) = self.tables.run(place);
+            let stop = node.addresses(run.first, run.end).1.min(end);
+            self.remove_one(mem, place, &run, at, stop)?;
+            at = stop;
+        }
+        Ok(())
+    }
+
+    /// Removes `at..stop`, which lies in a run, and what is not needed then.
     #[inline]
-    pub(super) fn remove(
+    pub(super) fn remove_one(
         &mut self,
         mem: &mut Memory,
-        first: (u64, Run),
-        va: u64,
-        end: u64,
+        place: (usize, usize),
+        run: &Run,
+        at: u64,
+        stop: u64,
     ) -> Result<(), VmError> {
-        let ((mut start, mut run), mut at) = (first, va);
-        loop {
-            let stop = run.end.min(end);
-            self.remove_part(mem, start, run, at, stop)?;
-            let table = at & !(LARGE_PAGE - 1);
-            if run.level == 1 {
-                self.tables.drop_empty(mem, &self.runs, 1, at);
-            } else if !any_in(&self.runs, table, table + LARGE_PAGE) {
-                self.tables.emptied(mem, &self.runs, at);
-            }
-            at = stop;
-            if at >= end {
-                break;
-            }
-            (start, run) = (at, *self.runs.get(&at).ok_or(VmError::NotMapped(at))?);
-        }
+        self.remove_part(mem, place, run, at, stop)?;
+        self.tables.left(mem, place.0, at);
         if !self.holed.is_empty() {
             self.sweep(mem);
         }
         Ok(())
     }
 
-    /// Removes `at..stop` of the run at `start`.
     #[inline]
     fn remove_part(
         &mut self,
         mem: &mut Memory,
-        start: u64,
-        run: Run,
+        (place, nth): (usize, usize),
+        run: &Run,
         at: u64,
         stop: u64,
     ) -> Result<(), VmError> {
-        let whole = at == start && stop == run.end;
+        let node = self.tables.node_mut(place);
+        let (first, end) = node.entries(at, stop);
+        let empty = |node: &Node| {
+            let count = u32::from(end - first);
+            node.table().unmap(first.into(), count, at).map_err(refused("unmapping"))
+        };
+        let whole = (first, end) == (run.first, run.end);
         let holed = !self.holed.is_empty() && self.holed.contains_key(&run.cap);
+        let (start, last) = node.addresses(run.first, run.end);
         if whole && !holed {
-            match run.hold {
+            match run.hold() {
+                // Emptying entries by their numbers is quicker than by the capability that they came from.
+                Hold::Copy if end - first >= MANY => {
+                    empty(node)?;
+                    mem.delete(run.cap)?;
+                }
                 Hold::Copy => mem.delete(run.cap)?,
-                Hold::Own => mem.free(object(run.cap, run.base, run.end - start))?,
-                Hold::Lent => self.empty(&run, at, stop)?,
+                Hold::Own => mem.free(object(run.cap, run.base(), last - start))?,
+                Hold::Lent => empty(node)?,
             }
-            self.runs.remove(&start);
+            node.runs.remove(nth);
             return Ok(());
         }
-        self.empty(&run, at, stop)?;
-        let Run { hold, base, .. } = run;
-        let new = Holed { start, end: run.end, hold, base, runs: 1 };
+        empty(node)?;
+        let new = Holed { start, end: last, hold: run.hold(), base: run.base(), runs: 1 };
         let counted = self.holed.entry(run.cap).or_insert(new);
         counted.runs -= 1;
-        self.runs.remove(&start);
-        if start < at {
-            self.runs.insert(start, Run { end: at, ..run });
-            counted.runs += 1;
-        }
-        if stop < run.end {
-            self.runs.insert(stop, run);
-            counted.runs += 1;
+        node.runs.remove(nth);
+        for left in [run.part(run.first, first), run.part(end, run.end)] {
+            if left.first < left.end {
+                node.insert(left);
+                counted.runs += 1;
+            }
         }
         Ok(())
     }
 
-    fn empty(&self, run: &Run, at: u64, stop: u64) -> Result<(), VmError> {
-        let (first, count) = (index(at, run.level) as u32, run.entries(at, stop));
-        run.table.unmap(first, count, at).map_err(refused("unmapping"))
-    }
-
     /// Lets go of the capabilities that map nothing any more, if nothing else is mapped where they were.
     fn sweep(&mut self, mem: &mut Memory) {
-        let runs = &self.runs;
+        let tables = &self.tables;
         self.holed.retain(|&cap, h| {
-            if h.runs > 0 || any_in(runs, h.start, h.end) {
+            if h.runs > 0 || tables.any_in(h.start, h.end) {
                 return true;
             }
             let done = match h.hold {

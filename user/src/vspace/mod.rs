@@ -4,9 +4,10 @@
 //! | --- | --- |
 //! | [`Space`], here and in `change` | map, unmap, protect; reservations; fresh memory |
 //! | [`runs`] | what is mapped: runs of pages in one table; how a range is cut into them |
-//! | [`tables`] | the page tables |
+//! | [`tables`] | the page tables, each with its runs |
 //! | [`ranges`] | which addresses are reserved |
 //! | [`column`] | memory that only grows, for the heap: without allocation |
+//! | [`demand`] | memory that is made when it is touched |
 //!
 //! A mapped capability remembers in its slot where it is mapped, in one place, so each run of entries in one table has a
 //! capability to itself: mostly a copy, and deleting the copy unmaps the run. A range costs one invocation for each
@@ -17,6 +18,7 @@
 
 mod change;
 pub mod column;
+pub mod demand;
 mod error;
 pub mod ranges;
 pub mod runs;
@@ -30,7 +32,6 @@ use crate::mem::{Memory, Object};
 use alloc::collections::BTreeMap;
 use change::Holed;
 use ranges::Ranges;
-use runs::Run;
 use skerry_abi::{CPtr, PAGE_SIZE};
 use skerry_hal::MapFlags;
 use skerry_hal::addr::{LARGE_PAGE, USER_END, USER_START};
@@ -88,7 +89,6 @@ impl Backing {
 pub struct Space {
     tables: Tables,
     ranges: Ranges,
-    runs: BTreeMap<u64, Run>,
     /// Capabilities whose run was cut up.
     holed: BTreeMap<CPtr, Holed>,
 }
@@ -111,12 +111,7 @@ fn sound(flags: MapFlags) -> Result<(), VmError> {
 impl Space {
     /// The space whose root table is `root`. What is mapped there already must lie under root entries 0, 254 and 255.
     pub const fn new(root: VNode) -> Self {
-        Self {
-            tables: Tables::new(root),
-            ranges: Ranges::new(OWN_FIRST, OWN_END),
-            runs: BTreeMap::new(),
-            holed: BTreeMap::new(),
-        }
+        Self { tables: Tables::new(root), ranges: Ranges::new(OWN_FIRST, OWN_END), holed: BTreeMap::new() }
     }
 
     /// Its root table.
@@ -213,7 +208,23 @@ impl Space {
         flags: MapFlags,
     ) -> Result<Mapping, VmError> {
         let end = self.vacant(va, len, flags)?;
-        self.fill(mem, va, end, flags)?;
+        self.fill(mem, (va, end), flags, false)?;
+        Ok(Mapping { addr: va, len, reserved: false })
+    }
+
+    /// As [`fresh_at`](Self::fresh_at), of zeros from the first moment.
+    ///
+    /// # Errors
+    /// [`VmError`]; then nothing is mapped.
+    pub fn zeroed_at(
+        &mut self,
+        mem: &mut Memory,
+        va: u64,
+        len: u64,
+        flags: MapFlags,
+    ) -> Result<Mapping, VmError> {
+        let end = self.vacant(va, len, flags)?;
+        self.fill(mem, (va, end), flags, true)?;
         Ok(Mapping { addr: va, len, reserved: false })
     }
 
@@ -272,18 +283,27 @@ impl Space {
     /// [`VmError`]; then nothing has changed.
     pub fn unmap_range(&mut self, mem: &mut Memory, va: u64, len: u64) -> Result<(), VmError> {
         let end = range(va, len)?;
-        let first = self.covered(va, end)?;
-        self.remove(mem, first, va, end)
+        if let Some((at, run)) = self.in_one_run(va, end) {
+            return self.remove_one(mem, at, &run, va, end);
+        }
+        self.covered(va, end)?;
+        self.remove(mem, va, end)
+    }
+
+    /// The first mapped address in `va..end`.
+    pub fn first_mapped(&self, va: u64, end: u64) -> Option<u64> {
+        self.tables.first_in(va, end)
     }
 
     /// Gives back page tables that nothing hangs in.
     pub fn trim(&mut self, mem: &mut Memory) {
-        self.tables.trim(mem, &self.runs);
+        self.tables.trim(mem);
     }
 
     /// Runs of pages, page tables below the root, reservations: what the space is made of.
     pub fn census(&self) -> (usize, usize, usize) {
-        (self.runs.len(), self.tables.count(), self.ranges.count())
+        let (runs, tables) = self.tables.count();
+        (runs, tables, self.ranges.count())
     }
 }
 

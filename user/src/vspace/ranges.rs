@@ -14,6 +14,8 @@ pub struct Ranges {
     free: BTreeMap<u64, u64>,
     /// What is reserved, without guards, and how much was taken for it.
     reserved: BTreeMap<u64, Reserved>,
+    /// The reservation asked about last.
+    last: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +28,7 @@ struct Reserved {
 impl Ranges {
     /// All of `first..end` is free.
     pub const fn new(first: u64, end: u64) -> Self {
-        Self { bounds: (first, end), free: BTreeMap::new(), reserved: BTreeMap::new() }
+        Self { bounds: (first, end), free: BTreeMap::new(), reserved: BTreeMap::new(), last: (0, 0) }
     }
 
     /// Whether `at` is handed out here.
@@ -60,6 +62,7 @@ impl Ranges {
 
     /// Gives the reservation that begins at `at` back. Answers its length, or `None` if there is none.
     pub fn give(&mut self, at: u64) -> Option<u64> {
+        self.last = (0, 0);
         let Reserved { end: last, taken: (mut start, mut end) } = self.reserved.remove(&at)?;
         if let Some((&before, &stop)) = self.free.range(..start).next_back()
             && stop == start
@@ -74,12 +77,22 @@ impl Ranges {
     }
 
     /// Whether all of `at..end` lies in one reservation, or where none is needed.
-    pub fn allows(&self, at: u64, end: u64) -> bool {
+    #[inline]
+    pub fn allows(&mut self, at: u64, end: u64) -> bool {
+        if at >= self.last.0 && end <= self.last.1 {
+            return true;
+        }
         let (first, last) = self.bounds;
         if end <= first || at >= last {
             return true;
         }
-        self.reserved.range(..=at).next_back().is_some_and(|(_, r)| end <= r.end)
+        match self.reserved.range(..=at).next_back() {
+            Some((start, reserved)) if end <= reserved.end => {
+                self.last = (*start, reserved.end);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The length of the reservation that begins at `at`.

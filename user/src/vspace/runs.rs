@@ -1,59 +1,123 @@
 //! Runs: pages in one table, mapped by one invocation. Pure.
 
 use crate::cap::VNode;
-use alloc::collections::BTreeMap;
+use crate::mem::Object;
+use alloc::vec::Vec;
 use skerry_abi::{CPtr, PAGE_SIZE};
 use skerry_hal::addr::LARGE_PAGE;
-use skerry_hal::paging::{ENTRIES, span};
+use skerry_hal::paging::{ENTRIES, index, span};
 
 /// Pages that one invocation maps executable at most: the CPU driver must make each fetchable.
 pub const MAX_EXECUTABLE: u64 = 32;
 
 /// Whose the capability is that a run is mapped with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
 pub enum Hold {
     /// A copy that the library made: deleted when the run goes, which takes the entries away as well.
-    Copy,
+    Copy = 0,
     /// The caller's: stays when the run goes.
-    Lent,
+    Lent = 1,
     /// A frame that the library made: freed when the run goes.
-    Own,
+    Own = 2,
 }
 
-/// Pages in one table.
+/// Pages in one table. Small, since runs are kept in order: putting one in its place moves those behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Run {
-    /// First address after it.
-    pub end: u64,
-    /// The table.
-    pub table: VNode,
     /// What is mapped.
     pub cap: CPtr,
-    /// Whose that is.
-    pub hold: Hold,
-    /// [`Hold::Own`]: where the frame lies.
-    pub base: u64,
-    /// Level of the table: 0, or 1 for large pages.
-    pub level: u8,
+    /// First entry.
+    pub first: u16,
+    /// First entry after it.
+    pub end: u16,
+    /// Where the frame lies, if it is the library's, and a [`Hold`] in the lowest bits.
+    origin: u64,
 }
 
 impl Run {
-    /// Entries of the table from `from` up to `to`.
-    pub const fn entries(&self, from: u64, to: u64) -> u32 {
-        ((to - from) >> (12 + 9 * self.level as u64)) as u32
+    /// Entries `first..end`, mapped with `cap`; `base` is where the frame lies if it is [`Hold::Own`].
+    pub const fn new((first, end): (u16, u16), cap: CPtr, hold: Hold, base: u64) -> Self {
+        Self { cap, first, end, origin: base | hold as u64 }
+    }
+
+    /// The part of it from entry `first` up to `end`.
+    pub const fn part(self, first: u16, end: u16) -> Self {
+        Self { first, end, ..self }
+    }
+
+    /// Whose `cap` is.
+    #[inline]
+    pub const fn hold(&self) -> Hold {
+        match self.origin & 3 {
+            0 => Hold::Copy,
+            1 => Hold::Lent,
+            _ => Hold::Own,
+        }
+    }
+
+    /// [`Hold::Own`]: where the frame lies.
+    pub const fn base(&self) -> u64 {
+        self.origin & !(PAGE_SIZE - 1)
     }
 }
 
-/// The run that holds `va`, or the first one after it.
-pub fn at_or_after(runs: &BTreeMap<u64, Run>, va: u64) -> Option<(u64, Run)> {
-    let before = runs.range(..=va).next_back().filter(|(_, run)| run.end > va);
-    before.or_else(|| runs.range(va..).next()).map(|(at, run)| (*at, *run))
+/// A table, and the runs in it.
+#[derive(Debug)]
+pub struct Node {
+    /// The table.
+    pub object: Object,
+    /// Its level: 0 for leaves; at 1, runs are of large pages.
+    pub level: u8,
+    /// First address that it translates.
+    pub start: u64,
+    /// In order of addresses.
+    pub runs: Vec<Run>,
 }
 
-/// Whether any run has pages in `from..to`.
-#[inline]
-pub fn any_in(runs: &BTreeMap<u64, Run>, from: u64, to: u64) -> bool {
-    runs.range(..to).next_back().is_some_and(|(_, run)| run.end > from)
+impl Node {
+    /// Its capability.
+    #[inline]
+    pub const fn table(&self) -> VNode {
+        VNode(self.object.cap)
+    }
+
+    /// First entry and first entry after `from..to`, which lies in this table.
+    #[inline]
+    pub const fn entries(&self, from: u64, to: u64) -> (u16, u16) {
+        let shift = 12 + 9 * self.level as u64;
+        (((from - self.start) >> shift) as u16, ((to - self.start) >> shift) as u16)
+    }
+
+    /// The addresses of entries.
+    #[inline]
+    pub const fn addresses(&self, first: u16, end: u16) -> (u64, u64) {
+        (self.start + first as u64 * span(self.level), self.start + end as u64 * span(self.level))
+    }
+
+    /// The run that holds `va`.
+    #[inline]
+    pub fn position(&self, va: u64) -> Option<usize> {
+        let entry = index(va, self.level) as u16;
+        let at = self.runs.partition_point(|run| run.end <= entry);
+        self.runs.get(at).is_some_and(|run| run.first <= entry).then_some(at)
+    }
+
+    /// The first mapped address in `va..end`.
+    #[inline]
+    pub fn first_in(&self, va: u64, end: u64) -> Option<u64> {
+        let entry = self.entries(va.max(self.start), end).0;
+        let at = self.runs.partition_point(|run| run.end <= entry);
+        let start = self.runs.get(at).map(|run| self.addresses(run.first, run.end).0.max(va));
+        start.filter(|at| *at < end)
+    }
+
+    /// Adds a run, where there is none.
+    #[inline]
+    pub fn insert(&mut self, run: Run) {
+        let at = self.runs.partition_point(|other| other.first < run.first);
+        self.runs.insert(at, run);
+    }
 }
 
 /// A piece of a range to be mapped.

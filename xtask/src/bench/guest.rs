@@ -23,6 +23,12 @@ const COUNTED: &[&str] = &[
     "cap.pages",
     "thread.switch",
     "thread.mutex",
+    "vm.map",
+    "vm.protect",
+    "vm.unmap",
+    "vm.map_bulk",
+    "vm.protect_bulk",
+    "vm.unmap_bulk",
 ];
 /// The one that needs an island of each ISA.
 const ACROSS: &str = "urpc.xisa";
