@@ -4,6 +4,7 @@ use crate::cap::VNode;
 use crate::mem::Object;
 use alloc::vec::Vec;
 use skerry_abi::{CPtr, PAGE_SIZE};
+use skerry_hal::MapFlags;
 use skerry_hal::addr::LARGE_PAGE;
 use skerry_hal::paging::{ENTRIES, index, span};
 
@@ -31,14 +32,28 @@ pub struct Run {
     pub first: u16,
     /// First entry after it.
     pub end: u16,
-    /// Where the frame lies, if it is the library's, and a [`Hold`] in the lowest bits.
+    /// Where the frame lies, if it is the library's; in the lowest bits a [`Hold`], and above it the flags that every page
+    /// of the run has at least.
     origin: u64,
 }
 
 impl Run {
-    /// Entries `first..end`, mapped with `cap`; `base` is where the frame lies if it is [`Hold::Own`].
-    pub const fn new((first, end): (u16, u16), cap: CPtr, hold: Hold, base: u64) -> Self {
-        Self { cap, first, end, origin: base | hold as u64 }
+    /// Entries `first..end`, mapped with `cap` and `flags`; `base` is where the frame lies if it is [`Hold::Own`].
+    pub const fn new((first, end): (u16, u16), cap: CPtr, hold: Hold, base: u64, flags: MapFlags) -> Self {
+        Self { cap, first, end, origin: base | (flags.bits() as u64) << 2 | hold as u64 }
+    }
+
+    /// Flags that every page of it has at least: fewer can be asked for without a capability.
+    #[inline]
+    pub const fn least(&self) -> MapFlags {
+        MapFlags::from_bits_truncate((self.origin >> 2) as u8)
+    }
+
+    /// The same run, all of whose pages have at least `flags`.
+    #[inline]
+    pub const fn with_least(self, flags: MapFlags) -> Self {
+        let rest = self.origin & !((MapFlags::all().bits() as u64) << 2);
+        Self { origin: rest | (flags.bits() as u64) << 2, ..self }
     }
 
     /// The part of it from entry `first` up to `end`.
