@@ -137,9 +137,10 @@ impl State {
             [OUTPUT, rest @ ..] => self.output.push(text(rest)),
             [STATUS, rest @ ..] => {
                 // What follows is the other half of such a line.
-                let digits =
-                    text(rest).chars().take_while(|c| c.is_ascii_digit() || *c == '-').collect::<String>();
-                let status = digits.parse().unwrap_or(-1);
+                let rest = text(rest);
+                let word = rest.trim_start();
+                let end = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
+                let status = word[..end].parse().unwrap_or(-1);
                 self.replies.push(Reply { lines: std::mem::take(&mut self.output), status });
             }
             _ => {
