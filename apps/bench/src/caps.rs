@@ -2,8 +2,9 @@
 
 use crate::SAMPLES;
 use alloc::vec::Vec;
-use skerry_abi::cap::CNODE_SLOTS;
+use skerry_abi::cap::{CNODE_BYTES, CNODE_SLOTS};
 use skerry_abi::domain::slot;
+use skerry_abi::op::halves;
 use skerry_abi::{CPtr, CapType, Error, Op, PAGE_SIZE, Rights};
 use skerry_user::cap::{CNode, Make, ROOT, VNode, clear, retype};
 use skerry_user::mem::MemError;
@@ -25,15 +26,14 @@ pub type Lines = Vec<(alloc::string::String, u64)>;
 
 /// The figures of this name, if it is one of these.
 pub fn figures(domain: &mut Domain, name: &str) -> Option<Result<Lines, MemError>> {
-    let (what, count) = name
-        .strip_prefix("cap.")?
-        .split_once('.')
-        .map_or((name, 0), |(what, count)| (what, count.parse().unwrap_or(0)));
+    let parts = name.strip_prefix("cap.").and_then(|rest| rest.split_once('.'));
+    let (what, count) = parts.map_or((name, 0), |(what, count)| (what, count.parse().unwrap_or(0)));
     let ticks = match what {
         "cap.noop" => Ok(noop()),
         "clear" => cleared(domain),
         "retype" | "delete" => among(domain, count, what == "retype"),
         "cap.pages" => return Some(pages(domain)),
+        "kernel.longest" => longest(domain),
         _ => return None,
     };
     Some(ticks.map(|ticks| [(name.into(), ticks)].into()))
@@ -141,4 +141,69 @@ fn pages(domain: &mut Domain) -> Result<Lines, MemError> {
         }
     }
     Ok(lines)
+}
+
+/// Rounds of which the least counts, where an entry cannot be made twice in one round.
+const ROUNDS: usize = 11;
+
+/// The longest of the entries that do the most work: what a program can make the CPU driver do at once.
+fn longest(domain: &mut Domain) -> Result<u64, MemError> {
+    let mut most = pages(domain)?.into_iter().map(|(_, ticks)| ticks).max().unwrap_or(0);
+    let mem = &mut domain.mem;
+    let frame = mem.frame(MOST)?.cap;
+    most = most.max(median(|_| Ok(()), |()| clear(frame, 0, MOST), |()| Ok(()))?);
+    let ram = mem.ram(4 << 20, PAGE_SIZE, None)?.cap;
+    ROOT.attach(CNode(mem.cnode()?.cap), FIRST_NODE)?;
+    let at = |n| CPtr::new(FIRST_NODE, n);
+    for (ty, len, count) in [
+        (CapType::CNode, CNODE_BYTES, 2),
+        (CapType::VNode, PAGE_SIZE, 4),
+        (CapType::Dispatcher, PAGE_SIZE, 4),
+    ] {
+        let level = if ty == CapType::VNode { 3 } else { 0 };
+        let make = Make { ty, level, rights: Rights::all(), offset: 0, len, count };
+        let made = |()| (0..count).try_for_each(|n| ROOT.delete(at(n)));
+        most = most.max(median(|_| Ok(()), |()| retype(ram, &make, at(0)), made)?);
+    }
+    // Taking back: each entry of a revocation, as it goes.
+    let mut entries: Vec<u64> = Vec::new();
+    for _ in 0..ROUNDS {
+        fill(ram, at)?;
+        let mut n = 0;
+        loop {
+            let start = clock::ticks();
+            let left = invoke(slot::ROOT, Op::Revoke, [halves(ram.0, 1), 0, 0, 0, 0])?;
+            let ticks = clock::ticks() - start;
+            match entries.get_mut(n) {
+                Some(least) => *least = ticks.min(*least),
+                None => entries.push(ticks),
+            }
+            if left == 0 {
+                break;
+            }
+            n += 1;
+        }
+    }
+    Ok(most.max(entries.into_iter().max().unwrap_or(0)))
+}
+
+/// Bytes that one invocation clears at most.
+const MOST: u64 = 32 << 10;
+
+/// Makes of `ram` what takes long to take back: a full CNode, tables that are full of a frame, dispatchers.
+fn fill(ram: CPtr, at: impl Fn(u32) -> CPtr) -> Result<(), MemError> {
+    let make = |ty, offset, len, count, to| {
+        retype(ram, &Make { ty, level: 0, rights: Rights::all(), offset, len, count }, to)
+    };
+    make(CapType::Frame, 0, 512 * PAGE_SIZE, 1, at(0))?;
+    make(CapType::CNode, 2 << 20, CNODE_BYTES, 1, at(1))?;
+    ROOT.attach(CNode(at(1)), FIRST_NODE + 1)?;
+    let inside = |n| CPtr::new(FIRST_NODE + 1, n);
+    for n in 0..4 {
+        make(CapType::VNode, (3 << 20) + u64::from(n) * PAGE_SIZE, PAGE_SIZE, 1, at(2 + n))?;
+        make(CapType::Dispatcher, (3 << 20) + u64::from(4 + n) * PAGE_SIZE, PAGE_SIZE, 1, inside(n))?;
+        ROOT.copy_in(at(0), inside(4 + n), Rights::all())?;
+        VNode(at(2 + n)).map(0, 512, inside(4 + n), RW, 0)?;
+    }
+    Ok((8..CNODE_SLOTS).try_for_each(|n| ROOT.copy_in(at(0), inside(n), Rights::all()))?)
 }

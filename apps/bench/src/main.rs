@@ -53,7 +53,7 @@ fn main(mut domain: Domain) -> u8 {
         known = figures.is_ok();
         match figures {
             Ok(lines) => lines.iter().for_each(|(name, ticks)| out.figure(name, *ticks)),
-            Err(error) => skerry_user::logging::error!("{name}: {error}"),
+            Err(error) => out.line(&alloc::format!("{name}: {error}")),
         }
     }
     if let Some(figure) = vm::figure(&mut domain, name) {

@@ -172,21 +172,23 @@ impl Db {
         if !info.exclusive {
             return Ok((source, None));
         }
-        let (start, stop) = (source.base + what.offset, source.base + what.offset + total);
-        let key = (Class::new(what.ty, start, what.len), to);
-        let own = Class::new(source.ty, source.base, source.len);
-        let [ram, rest] = [&self.ram, &self.rest].map(|index| index.gap(store, &key));
-        let behind = |gap: &Gap| gap.after.is_none() || store.slot(gap.after).place >= stop;
-        let before = |gap: &Gap| gap.before.is_none() || store.slot(gap.before).far() <= start;
-        // RAM nests: what comes before is the source, or ends before this, and then others may lie around it.
-        let free_ram = || {
-            store.slot(ram.before).class() == own
-                || before(&ram) && self.ram.overlap_after(store, own, start, stop).is_none()
-        };
-        if !behind(&rest) || !before(&rest) || !behind(&ram) || !free_ram() {
+        let start = source.base + what.offset;
+        let stop = start + total;
+        // RAM nests. Mostly no other was made of this one: then what comes next is behind it.
+        let next = self.ram.beside(store, from, 1);
+        if !next.is_none() && store.slot(next).place < source.end() {
+            let own = Class::new(source.ty, source.base, source.len);
+            if !self.ram.overlap_after(store, own, start, stop).is_none() {
+                return Err(Error::Overlap);
+            }
+        }
+        let gap = self.rest.gap(store, &(Class::new(what.ty, start, what.len), to));
+        if (!gap.after.is_none() && store.slot(gap.after).place < stop)
+            || (!gap.before.is_none() && store.slot(gap.before).far() > start)
+        {
             return Err(Error::Overlap);
         }
-        Ok((source, Some(if what.ty == CapType::Ram { ram } else { rest })))
+        Ok((source, (what.ty != CapType::Ram).then_some(gap)))
     }
 
     /// Makes `what.count` objects out of `from`; object *n* goes to the empty slot `dest(n)`. All or nothing. Answers the

@@ -84,8 +84,13 @@ impl Index {
             self.root = at;
             return;
         }
-        store.slot_mut(parent).child[usize::from(behind)] = at;
-        self.retrace(store, parent, SlotRef::NONE);
+        let far = store.slot(at).max_end;
+        let slot = store.slot_mut(parent);
+        slot.child[usize::from(behind)] = at;
+        // Beside another child, it changes no height.
+        if slot.height == 1 || slot.max_end < far {
+            self.retrace(store, parent, SlotRef::NONE);
+        }
     }
 
     /// Takes a slot out. It keeps its capability.

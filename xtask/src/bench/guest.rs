@@ -29,6 +29,7 @@ const COUNTED: &[&str] = &[
     "vm.map_bulk",
     "vm.protect_bulk",
     "vm.unmap_bulk",
+    "kernel.longest",
 ];
 /// The one that needs an island of each ISA.
 const ACROSS: &str = "urpc.xisa";
