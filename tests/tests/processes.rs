@@ -110,6 +110,48 @@ fn refused(system: &System) {
     assert_eq!(stock(system, "0.1"), before, "what they had is there again");
 }
 
+#[test]
+fn who_waits_hears_of_the_loss_and_a_program_outlives_who_waits() {
+    let Some(system) = up(1, 1) else { return };
+    // Nobody waits: its lines go to its own island's log.
+    let pid = ask(&system, "spawn 0.0 hello once").join("");
+    let number = pid.split(':').next_back().expect("a number");
+    let line = format!("hello:{number}: arguments: once");
+    system.wait_line(0, &line, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let run = |on: usize, command: &str| {
+        let reply = system.exec(on, command, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        (reply.lines.join("\n"), reply.status)
+    };
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| run(0, "run 1.0 hello quiet spin"));
+        // It is under way, or on the way there: the answer is the same.
+        std::thread::sleep(Duration::from_secs(1));
+        system.kill(1).expect("it runs");
+        let (text, status) = waits.join().expect("an answer");
+        assert_eq!(status, 1, "{text}");
+        assert!(text.contains("the core is lost"), "{text}");
+    });
+    assert!(run(0, "run 1.0 hello").0.contains("the core is lost"));
+    assert_eq!(run(0, "run 0.0 hello quiet"), (String::new(), 0), "this island goes on");
+
+    let Some(system) = up(1, 1) else { return };
+    let run = |on: usize, command: &str| {
+        let reply = system.exec(on, command, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        (reply.lines.join("\n"), reply.status)
+    };
+    let pid = ask(&system, "spawn 1.0 hello quiet spin").join("");
+    std::thread::scope(|scope| {
+        scope.spawn(|| system.exec(0, &format!("wait {pid}"), HANG).is_err());
+        std::thread::sleep(Duration::from_secs(1));
+        system.kill(0).expect("it runs");
+    });
+    // The other island's shell takes over, and the process is there to be waited for again.
+    system.wait_line(1, "lost", HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    assert!(run(1, "ps").0.contains(&format!("{pid} 1.0 hello running")));
+    assert_eq!(run(1, &format!("kill {pid}")), (String::new(), 0));
+    assert_eq!(run(1, &format!("wait {pid}")), (format!("wait: process {pid}: killed"), 1));
+}
+
 /// What the process server of a core has to give, and what the CPU driver keeps for it: the last columns of `mem`.
 fn stock(system: &System, core: &str) -> Vec<String> {
     let lines = ask(system, "mem");

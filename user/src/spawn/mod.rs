@@ -28,6 +28,8 @@ use zerocopy::IntoBytes;
 
 /// Event bit that all channel peers of a domain raise.
 pub const CHANNEL_EVENT: u64 = 1 << event::FIRST_USER;
+/// Event bit of a monitor: its process server has ended.
+pub const SERVER_DEATH: u64 = 1 << (event::FIRST_USER + 3);
 /// Bytes of a child's stack.
 pub const STACK: u64 = 128 << 10;
 
@@ -227,7 +229,7 @@ impl Child {
     }
 
     /// An endpoint of the child, for the parent, that raises `bits`.
-    fn endpoint(&mut self, bits: u64) -> Result<Endpoint, SpawnError> {
+    pub fn endpoint(&mut self, bits: u64) -> Result<Endpoint, SpawnError> {
         let at = self.room.slot().during("a slot")?;
         self.dispatcher.endpoint(bits, at).during("endpoint")
     }

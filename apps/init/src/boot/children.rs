@@ -12,7 +12,7 @@ use skerry_user::chan::Peer;
 use skerry_user::logging::{error, info, warn};
 use skerry_user::mem::{MemError, Object};
 use skerry_user::ram::Piece;
-use skerry_user::spawn::{Child, SpawnError};
+use skerry_user::spawn::{Child, SERVER_DEATH, SpawnError};
 
 /// RAM of a small domain.
 const SMALL: u64 = 256 << 10;
@@ -36,6 +36,12 @@ pub fn start(
     join(domain, (&mut monitor, Peer::Monitor), (&mut console, Peer::Console));
     join(domain, (&mut monitor, Peer::Monitor), (&mut shell, Peer::Shell));
     join(domain, (&mut monitor, Peer::Monitor), (&mut proc, Peer::Proc));
+    if let (Some(monitor), Some(proc)) = (&mut monitor, &mut proc) {
+        match monitor.endpoint(SERVER_DEATH) {
+            Ok(endpoint) => proc.on_death(endpoint),
+            Err(error) => warn!("the monitor will not hear of the process server's end: {error}"),
+        }
+    }
     join(domain, (&mut console, Peer::Console), (&mut shell, Peer::Shell));
     if let Some(child) = console {
         run(domain, "console", child, |domain, child| console_caps(domain, child, facts, frame));

@@ -24,7 +24,7 @@ use skerry_urpc::{Message, RecvError, Transport};
 use skerry_user::cap::{Core, KERNEL, SELF};
 use skerry_user::chan::{Chan as UserChan, Peer, Wake};
 use skerry_user::logging::set_max_level;
-use skerry_user::spawn::CHANNEL_EVENT;
+use skerry_user::spawn::{CHANNEL_EVENT, SERVER_DEATH};
 use skerry_user::{Domain, clock, log};
 
 /// Rounds without news before the monitor blocks.
@@ -53,6 +53,7 @@ pub struct Pump {
     /// The channel by which the pump is a client of the monitor.
     own: Option<Chan>,
     shell: Option<Chan>,
+    server: Option<Chan>,
     sleep: u64,
     rounds: u32,
 }
@@ -85,13 +86,7 @@ impl Pump {
             io.put(client, Port::Chan(chan));
             shell = Some(client);
         }
-        if let Some(chan) = UserChan::listed(&mut domain, Peer::Proc)
-            && let Some(server) = monitor.open_server()
-        {
-            io.put(server, Port::Chan(chan));
-        } else if !first {
-            server::start(&mut domain, &mut monitor, &mut io);
-        }
+        let server = server::open(&mut domain, &mut monitor, &mut io);
         if let Some(chan) = UserChan::listed(&mut domain, Peer::Pci)
             && let Some(server) = monitor.open_devices()
         {
@@ -110,6 +105,7 @@ impl Pump {
             meter: None,
             own: None,
             shell,
+            server,
             sleep,
             rounds: 0,
         }
@@ -159,8 +155,11 @@ impl Pump {
             deadline = deadline.min(now + clock::span(LINK_SLEEP));
         }
         let deadline = if deadline == u64::MAX { 0 } else { deadline.max(1) };
-        // Whatever came, the next round looks at everything.
-        let _came = SELF.wait(event::DOORBELL | CHANNEL_EVENT, deadline);
+        // Whatever else came, the next round looks at everything.
+        let came = SELF.wait(event::DOORBELL | CHANNEL_EVENT | SERVER_DEATH, deadline);
+        if came.is_ok_and(|came| came & SERVER_DEATH != 0) {
+            self.server_ended();
+        }
     }
 
     fn handle(&mut self, event: Event) {

@@ -1,29 +1,41 @@
 //! The process server of this core: started by the monitor, but on the first core, where `init` does.
 
+use super::Pump;
 use super::io::{Io, Port};
+use alloc::string::String;
 use skerry_abi::Rights;
 use skerry_abi::domain::{Purpose, slot};
 use skerry_bundle::find_member;
-use skerry_monitor::Monitor;
+use skerry_monitor::{Chan as Number, Event, Monitor};
 use skerry_user::Domain;
 use skerry_user::cap::SELF;
 use skerry_user::chan::{Chan, Peer};
 use skerry_user::logging::error;
-use skerry_user::spawn::{CHANNEL_EVENT, Child, SpawnError};
+use skerry_user::spawn::{CHANNEL_EVENT, Child, SERVER_DEATH, SpawnError};
 use skerry_user::vspace::R;
 
 /// RAM that the monitor keeps for itself.
 const OWN: u64 = 1 << 20;
 
-/// Starts it. What fails is reported; the core then runs no programs.
-pub fn start(domain: &mut Domain, monitor: &mut Monitor, io: &mut Io) {
-    match make(domain) {
-        Ok(chan) => {
-            if let Some(server) = monitor.open_server() {
-                io.put(server, Port::Chan(chan));
-            }
+/// Opens the channel to it, making it if `init` has not. What fails is reported; the core then runs no programs.
+pub fn open(domain: &mut Domain, monitor: &mut Monitor, io: &mut Io) -> Option<Number> {
+    let listed = Chan::listed(domain, Peer::Proc);
+    let made = listed.map_or_else(|| make(domain), Ok);
+    let chan = made.inspect_err(|why| error!("no process server: {why}")).ok()?;
+    let server = monitor.open_server()?;
+    io.put(server, Port::Chan(chan));
+    Some(server)
+}
+
+impl Pump {
+    /// The process server has ended: whoever has asked it for something hears so.
+    #[cold]
+    pub(super) fn server_ended(&mut self) {
+        if let Some(chan) = self.server.take() {
+            self.io.put(chan, Port::None);
+            let why = String::from("it has ended; this core runs no more programs");
+            self.handle(Event::ChannelClosed { chan, why });
         }
-        Err(why) => error!("no process server: {why}"),
     }
 }
 
@@ -41,6 +53,8 @@ fn make(domain: &mut Domain) -> Result<Chan, SpawnError> {
     let rights = Rights::READ | Rights::GRANT;
     child.give(Purpose::Bundle, cap.cptr, (cap.base, cap.len, 0), rights)?;
     let wake = domain.mem.endpoint(SELF, CHANNEL_EVENT).map_err(|e| refused("own endpoint", e.into()))?;
+    let death = domain.mem.endpoint(SELF, SERVER_DEATH).map_err(|e| refused("own endpoint", e.into()))?;
+    child.on_death(death);
     let chan = child.connect_parent(domain, Peer::Monitor, wake, CHANNEL_EVENT)?;
     let rest = domain.mem.free_ram().saturating_sub(OWN);
     child.give_ram(domain, rest)?;
