@@ -103,6 +103,15 @@ impl Memory {
         self.store.make(what)
     }
 
+    /// Sees to it that `len` bytes of RAM are free, in pieces, asking for what is lacking.
+    ///
+    /// # Errors
+    /// [`MemError::Ram`], [`MemError::Server`].
+    pub fn ensure(&mut self, len: u64) -> Result<(), MemError> {
+        self.ram_with(|_| ());
+        self.store.ensure(len)
+    }
+
     /// Makes a frame. What it holds is whatever was there before.
     pub fn frame(&mut self, len: u64) -> Result<Object, MemError> {
         self.make(CapType::Frame, 0, len, PAGE_SIZE, None)

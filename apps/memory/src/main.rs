@@ -192,9 +192,12 @@ fn all_back(domain: &mut Domain) -> Verdict {
             holds(mem.free_slots() == slots, "slots are missing")?;
         }
     }
+    // More than any island has.
     let most = mem.free_ram();
-    let lack =
-        matches!(space.fresh(mem, most, RW), Err(VmError::Memory(MemError::Ram(_) | MemError::Server(..))));
+    let lack = matches!(
+        space.fresh(mem, 1 << 44, RW),
+        Err(VmError::Memory(MemError::Ram(_) | MemError::Server(..)))
+    );
     space.trim(mem);
     holds(lack, "more than there is")?;
     holds(mem.free_ram() == most, "RAM is missing after the end of it")

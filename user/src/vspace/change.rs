@@ -162,6 +162,8 @@ impl Space {
         flags: MapFlags,
         zero: bool,
     ) -> Result<(), VmError> {
+        // Before anything is taken: what cannot be had in full is not had in part, nor asked of the server in part.
+        mem.ensure(end - va)?;
         let (mut at, mut most) = (va, LARGE_PAGE);
         while at < end {
             let executable = flags.contains(MapFlags::EXECUTE);
