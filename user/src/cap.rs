@@ -252,6 +252,25 @@ impl Dispatcher {
         Ok(Endpoint(dest))
     }
 
+    /// Makes an endpoint with a ring at `offset` of its page frame, in the own space at `dest`; and the ring's number.
+    pub fn ring(
+        self,
+        bits: u64,
+        dest: CPtr,
+        offset: u64,
+        slots: u64,
+        badge: u64,
+    ) -> Result<(Endpoint, u64), Error> {
+        let to = halves(slot::ROOT.0, dest.0);
+        let number = invoke(self.0, Op::MakeEndpoint, [bits, to, offset, slots, badge])?;
+        Ok((Endpoint(dest), number))
+    }
+
+    /// Priority, 0 to 7, and ticks it may run in a period (0: no limit).
+    pub fn schedule(self, priority: u32, budget: u64, period: u64) -> Result<(), Error> {
+        invoke(self.0, Op::Schedule, [priority.into(), budget, period, 0, 0]).map(drop)
+    }
+
     /// Stops it for good.
     pub fn stop(self) -> Result<(), Error> {
         invoke(self.0, Op::Stop, [0; 5]).map(drop)

@@ -43,18 +43,33 @@ impl Rings {
     /// Makes a ring of `count` messages, a power of two, that raises `events`: bits that no other ring raises.
     ///
     /// # Errors
-    /// [`Error::Full`] if the frame has no room left; what the CPU driver answers.
+    /// What the CPU driver answers: [`Error::BadArgument`] if the frame has no room left.
     pub fn make(&mut self, mem: &mut Memory, count: u32, events: u64) -> Result<Ring, Error> {
+        let to = mem.slot()?;
+        let made = SELF.ring(events, to, self.next, count.into(), 0);
+        let (endpoint, number) = made.inspect_err(|_| mem.give_slot(to))?;
+        self.lay_out(endpoint, number, count, events)
+    }
+}
+
+impl Rings {
+    /// The ring of `count` messages that the spawner made first of all, before anything else here: its endpoints are the
+    /// spawner's.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if the frame cannot hold it.
+    pub fn adopt(&mut self, count: u32, events: u64) -> Result<Ring, Error> {
+        self.lay_out(Endpoint(CPtr::NULL), 0, count, events)
+    }
+
+    fn lay_out(&mut self, endpoint: Endpoint, number: u64, count: u32, events: u64) -> Result<Ring, Error> {
         let (at, bytes) = (self.next, (u64::from(count) + 1) * LINE);
         if self.end - at < bytes {
             return Err(Error::Full);
         }
-        let to = mem.slot()?;
-        let made = invoke(SELF.0, Op::MakeEndpoint, [events, halves(0, to.0), at, count.into(), 0]);
-        let number = made.inspect_err(|_| mem.give_slot(to))?;
         self.next += bytes;
         let lines = (1..=u64::from(count)).map(|n| self.view.line(at + n * LINE)).collect();
-        Ok(Ring { endpoint: Endpoint(to), number, events, header: self.view.line(at), lines, tail: 0 })
+        Ok(Ring { endpoint, number, events, header: self.view.line(at), lines, tail: 0 })
     }
 }
 

@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod across;
 mod caps;
+mod lrpc;
 mod threads;
 mod vm;
 
@@ -34,6 +35,10 @@ const STACK: u64 = 16 << 10;
 fn main(mut domain: Domain) -> u8 {
     let mut out = Out { monitor: Chan::listed(&mut domain, Peer::Monitor) };
     let name = domain.info.arg("name").unwrap_or("all");
+    if name == "lrpc.peer" {
+        // It serves until its spawner stops it.
+        return u8::from(lrpc::serve(&mut domain).is_none());
+    }
     let all = name == "all";
     let mut known = false;
     if all || name == "syscall.null" {
@@ -62,6 +67,15 @@ fn main(mut domain: Domain) -> u8 {
             Ok(line) => out.line(&line),
             Err(error) => skerry_user::logging::error!("{name}: {error}"),
         }
+    }
+    let lrpc = match name {
+        "lrpc.async" => lrpc::one_way(&domain),
+        "lrpc.sync_rtt" => lrpc::round_trip(&domain),
+        _ => None,
+    };
+    if let Some(ticks) = lrpc {
+        known = true;
+        out.figure(name, ticks);
     }
     if name == "urpc.xisa" {
         let Some(times) = across::measure(&mut domain) else {

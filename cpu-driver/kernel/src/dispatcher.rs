@@ -131,7 +131,7 @@ impl RingRef {
     }
     /// One bit of 64. Two rings may share it: whoever is told of room finds out by sending.
     pub const fn bit(self) -> u64 {
-        1 << ((self.0 / RING_BYTES ^ self.0 / DISPATCHER_BYTES) % 64)
+        1 << (((self.0 / RING_BYTES) ^ (self.0 / DISPATCHER_BYTES)) % 64)
     }
 }
 

@@ -96,12 +96,17 @@ impl<M: Machine> Kernel<M> {
             self.schedule.arm(self.memory.machine());
             return Next::Idle;
         }
-        let current = self.schedule.current;
-        self.load(current);
         self.schedule.arm(self.memory.machine());
-        Next::Run(self.memory.context_ptr(current))
+        self.run(self.schedule.current)
     }
 
+    /// Makes the core `next`'s.
+    pub(crate) fn run(&mut self, next: DcbRef) -> Next<M::Context> {
+        self.load(next);
+        Next::Run(self.memory.context_ptr(next))
+    }
+
+    #[inline]
     fn load(&mut self, next: DcbRef) {
         if self.float_owner != next {
             if !self.float_owner.is_none() {
@@ -241,7 +246,7 @@ impl<M: Machine> Kernel<M> {
     /// Wakes every waiter whose deadline has come or, if `rang`, that waits for the doorbell.
     fn wake_waiters(&mut self, now: u64, rang: bool) {
         let mut at = self.schedule.waiting.first();
-        self.schedule.forget_deadlines();
+        self.schedule.earliest = u64::MAX;
         while !at.is_none() {
             let doorbells = self.doorbells;
             let dcb = self.memory.dcb(at);
@@ -274,6 +279,7 @@ impl<M: Machine> Kernel<M> {
             self.schedule.drop(&mut self.memory, at);
         }
         self.memory.dcb(at).set_state(State::Dead);
+        self.memory.dcb(at).serving = false;
         self.forget(at);
         self.end_service(at);
         if let Some(cap) = self.memory.slot(at.slot(KeptSlot::Death)).cap()
@@ -290,6 +296,9 @@ impl<M: Machine> Kernel<M> {
 impl<M: Machine> Handler<M::Context> for Kernel<M> {
     #[inline]
     fn syscall(&mut self, words: [u64; 6]) -> Next<M::Context> {
+        if let Some(next) = self.short_way(&words) {
+            return next;
+        }
         let current = self.schedule.current;
         let (code, value) = match self.invoke(words) {
             Ok(Outcome::Value(value)) => (0, value),
@@ -329,7 +338,7 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
             let Some(interrupt) = self.memory.machine().next_interrupt() else { break };
             self.counters.interrupts += 1;
             match interrupt {
-                Interrupt::Timer => self.schedule.disarmed(),
+                Interrupt::Timer => self.schedule.armed = u64::MAX,
                 Interrupt::Doorbell => rang = true,
                 Interrupt::Line(line) => self.deliver_irq(line),
             }
@@ -338,11 +347,11 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
         // However often it rang, it is one walk.
         self.doorbells += u64::from(rang);
         // One walk an entry: what is left undone is due still, and brings it back at once.
-        let walked = rang || self.schedule.deadline_due(now);
+        let walked = rang || now >= self.schedule.earliest;
         if walked {
             self.wake_waiters(now, rang);
         }
-        if self.schedule.renewal_due(now) && !walked {
+        if now >= self.schedule.renewal && !walked {
             self.schedule.renew(&mut self.memory);
         }
         let current = self.schedule.current;

@@ -13,6 +13,7 @@
 //! | [`sched`] | who runs, who waits, when the clock must ring |
 //! | [`cspace`] | finds the slot a [`CPtr`](skerry_abi::CPtr) names |
 //! | [`invoke`], [`ops`] | a system call is an invocation of a capability: one file an object type |
+//! | `short` | the short ways of LRPC |
 //! | [`memory`] | the only `unsafe` module: physical memory as slots, tables, dispatchers |
 //!
 //! Generic over [`Machine`](skerry_hal::Machine): the same code runs on both ISAs and, over `arch/host`, under test.
@@ -29,6 +30,7 @@ pub mod kernel;
 pub mod memory;
 pub mod ops;
 pub mod sched;
+mod short;
 
 pub use boot::BootError;
 pub use kernel::Kernel;

@@ -140,15 +140,16 @@ pub struct Schedule {
     /// When the current dispatcher stops although nobody else is ready; `u64::MAX`: never.
     budget_end: u64,
     /// When the first of the exhausted may have budget again, or earlier; `u64::MAX`: none is queued.
-    renewal: u64,
+    pub renewal: u64,
     /// The earliest deadline of a waiter, or earlier; `u64::MAX`: none.
-    earliest: u64,
+    pub earliest: u64,
     /// What the timer is set to; `u64::MAX`: nothing.
-    armed: u64,
+    pub armed: u64,
 }
 
 impl Schedule {
     /// Nobody there.
+    #[expect(clippy::new_without_default, reason = "a core has one")]
     pub fn new() -> Self {
         Self {
             current: DcbRef::NONE,
@@ -189,12 +190,6 @@ impl Schedule {
         self.everyone[..self.count as usize % (self.everyone.len() + 1)].get(n).copied()
     }
 
-    /// The highest level with somebody in it; `None`: nobody is ready.
-    #[inline]
-    pub const fn highest(&self) -> Option<u32> {
-        self.levels.checked_ilog2()
-    }
-
     /// Queues `at`. Whoever goes on with a slice goes to the front; `woken`: if it has some left, before all others of its
     /// priority.
     pub fn enqueue<M: Machine>(&mut self, memory: &mut Memory<M>, at: DcbRef, woken: bool) {
@@ -230,39 +225,22 @@ impl Schedule {
 
     /// Gives the core to the first of the highest level. Answers whether anybody is ready.
     pub fn pick<M: Machine>(&mut self, memory: &mut Memory<M>) -> bool {
-        let Some(level) = self.highest() else { return false };
+        let Some(level) = self.levels.checked_ilog2() else { return false };
         let next = self.ready[level as usize % LEVELS].first();
         self.remove(memory, next);
         let (now, whole) = (memory.machine_ref().now(), memory.machine_ref().frequency() / SLICES);
         let share = &mut memory.dcb(next).share;
         self.slice_end = now + if share.slice == 0 { whole } else { share.slice };
         share.slice = 0;
-        self.hand_over(memory, next);
-        true
-    }
-
-    /// Puts `at`, which is queued, first in its level if it has a slice to go on with.
-    pub fn prefer<M: Machine>(&mut self, memory: &mut Memory<M>, at: DcbRef) {
-        if memory.dcb(at).share.slice != 0 {
-            self.remove(memory, at);
-            self.enqueue(memory, at, false);
-        }
-    }
-
-    /// Gives the core, which nobody has, to `next`, with what is left of the slice.
-    #[inline]
-    pub fn hand_over<M: Machine>(&mut self, memory: &mut Memory<M>, next: DcbRef) {
         self.current = next;
-        let share = &mut memory.dcb(next).share;
         self.budget_end = if share.upcalls { self.slice_end } else { u64::MAX };
         if share.budget != 0 {
-            let now = memory.machine_ref().now();
-            let share = &mut memory.dcb(next).share;
             share.charge(now, false);
             // Exhausted and alone, it runs until it has budget again.
             let end = if share.left == 0 { share.renewal } else { now.saturating_add(share.left) };
             self.budget_end = self.budget_end.min(end);
         }
+        true
     }
 
     /// Takes the core from whoever has it. What is left of the slice stays theirs if they `keep` it.
@@ -285,12 +263,24 @@ impl Schedule {
         self.levels >> level <= 1
     }
 
-    /// Whether `at`, which was just woken, may have the core at once: no limit to be looked at, and nobody goes before it.
+    /// Passes the core from the current dispatcher to `next`, with its slice, unless a limit is to be looked at or somebody
+    /// goes before. Answers whether it did.
     #[inline]
-    pub fn may_follow<M: Machine>(&self, memory: &mut Memory<M>, at: DcbRef) -> bool {
-        let share = &mut memory.dcb(at).share;
-        share.level = 1 + 2 * share.priority;
-        share.budget == 0 && self.leads(share.level)
+    pub fn pass_to<M: Machine>(&mut self, memory: &mut Memory<M>, next: DcbRef) -> bool {
+        let limit = memory.dcb(self.current).share.budget;
+        let share = &mut memory.dcb(next).share;
+        let level = 1 + 2 * share.priority;
+        if limit | share.budget != 0 || !self.leads(level) {
+            return false;
+        }
+        share.level = level;
+        self.budget_end = u64::MAX;
+        if share.upcalls {
+            self.budget_end = self.slice_end;
+            self.arm(memory.machine());
+        }
+        self.current = next;
+        true
     }
 
     /// Somebody comes while one has the core alone: its slice begins now.
@@ -307,11 +297,6 @@ impl Schedule {
         let level = memory.dcb(self.current).share.level;
         let floor = if level == EXHAUSTED { EXHAUSTED } else { (level - 1) | 1 };
         now >= self.budget_end || (now >= self.slice_end && self.levels >> floor != 0)
-    }
-
-    /// Whether somebody exhausted may have budget again at `now`.
-    pub const fn renewal_due(&self, now: u64) -> bool {
-        now >= self.renewal
     }
 
     /// Queues those of the exhausted anew who have budget again.
@@ -332,21 +317,6 @@ impl Schedule {
         if deadline != 0 {
             self.earliest = self.earliest.min(deadline);
         }
-    }
-
-    /// Forgets the known deadlines; the caller notes those that are left.
-    pub const fn forget_deadlines(&mut self) {
-        self.earliest = u64::MAX;
-    }
-
-    /// Whether a waiter's deadline may have come at `now`.
-    pub const fn deadline_due(&self, now: u64) -> bool {
-        now >= self.earliest
-    }
-
-    /// The timer went off.
-    pub const fn disarmed(&mut self) {
-        self.armed = u64::MAX;
     }
 
     /// Sets the timer for whatever comes first. One that is set too early stays: it rings once in vain, which costs less

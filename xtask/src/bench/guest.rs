@@ -14,6 +14,8 @@ const COUNTED: &[&str] = &[
     "syscall.null",
     "urpc.msg",
     "monitor.ping",
+    "lrpc.async",
+    "lrpc.sync_rtt",
     "cap.noop",
     "cap.clear.4096",
     "cap.retype.256",

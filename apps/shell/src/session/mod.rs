@@ -22,7 +22,7 @@ const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
 
 /// Benchmarks that the monitor runs.
-const MONITORS: [&str; 2] = ["monitor.ping", "urpc.xisa"];
+const MONITORS: [&str; 4] = ["monitor.ping", "urpc.xisa", "lrpc.async", "lrpc.sync_rtt"];
 /// The benchmarks' program measures operations on much memory.
 const BENCH_ENV: &str = "RAM=32M";
 

@@ -2,14 +2,14 @@
 //!
 //! Nothing is allocated: a ring lies in the receiver's own frame, a caller waits in a list threaded through the
 //! dispatcher objects, and its words stay in its own object until they are heard. What the receiver writes in a ring's
-//! header is an allegation: no value of it reaches beyond the ring.
+//! header is an allegation: no value of it reaches beyond the ring. What is usual goes a shorter way: `short`.
 
 use crate::dispatcher::{DcbRef, KeptSlot, Letter, RING_BYTES, Ring, RingRef};
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
 use core::mem::offset_of;
 use skerry_abi::dispatcher::{State, event};
-use skerry_abi::lrpc::{FIRST_OFFSET, HAND_OVER, Header, LINE, MAX_RINGS, MAX_SLOTS, WANTS_ROOM, kind, wake};
+use skerry_abi::lrpc::{FIRST_OFFSET, Header, LINE, MAX_RINGS, MAX_SLOTS, WANTS_ROOM, kind, wake};
 use skerry_abi::op::halves;
 use skerry_abi::{CPtr, CapType, Error, PhysAddr, Rights};
 use skerry_caps::{Cap, Store};
@@ -113,9 +113,15 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn post(&mut self, at: RingRef, words: [u64; 6]) {
         let ring = *self.memory.ring(at);
         let to = Self::message(&ring, ring.head);
-        for (n, word) in words.into_iter().enumerate() {
-            self.memory.write_shared(PhysAddr(to + n as u64 * 8), word);
-        }
+        // Word by word, not in a loop: this is the common case, and code for size unrolls none.
+        let [a, b, c, d, e, f] = words;
+        let mut put = |n: u64, word| self.memory.write_shared(PhysAddr(to + n * 8), word);
+        put(0, a);
+        put(1, b);
+        put(2, c);
+        put(3, d);
+        put(4, e);
+        put(5, f);
         let head = ring.head.wrapping_add(1);
         self.memory.ring(at).head = head;
         self.memory.write_shared(ring.header, u64::from(head));
@@ -145,14 +151,8 @@ impl<M: Machine> Kernel<M> {
         }
         let [_, a, b, c, d, _] = call.w;
         self.post(to, [halves(kind::MESSAGE, cap), call.cap.extra, a, b, c, d]);
-        let woken = self.raise(at, ring.events, false);
-        if !woken || call.hi(5) & HAND_OVER == 0 {
-            return Ok(self.after_waking(0));
-        }
-        self.memory.dcb(current).context.set_result(0, 0);
-        self.put_back(true);
-        self.schedule.prefer(&mut self.memory, at);
-        Ok(Outcome::Switched)
+        self.raise(at, ring.events, false);
+        Ok(self.after_waking(0))
     }
 
     /// Copies the capability `from` of `giver` to the slot `to` of `taker`. Answers where it landed.
@@ -209,40 +209,22 @@ impl<M: Machine> Kernel<M> {
         let [_, a, b, c, d, e] = call.w;
         let letter = Letter { ring, badge: call.cap.extra, words: [a, b, c, d, e] };
         self.memory.dcb(client).letter = letter;
-        if self.memory.dcb(server).serving {
-            self.hear(server, client)?;
-            self.end_wait(server);
-            self.memory.dcb(server).serving = false;
-            self.await_answer(client, server);
-            self.hand_over(server);
-            return Ok(Outcome::Switched);
-        }
-        self.await_answer(client, server);
+        let dcb = self.memory.dcb(client);
+        (dcb.callee, dcb.mask) = (server, 0);
+        dcb.set_state(State::Waiting);
         self.schedule.release(&mut self.memory, true);
         let mut callers = self.memory.dcb(server).callers;
         callers.push_back(&mut self.memory, client);
         self.memory.dcb(server).callers = callers;
-        let events = self.memory.ring(ring).events;
-        self.raise(server, events, false);
-        Ok(Outcome::Switched)
-    }
-
-    fn await_answer(&mut self, client: DcbRef, server: DcbRef) {
-        let dcb = self.memory.dcb(client);
-        (dcb.callee, dcb.mask) = (server, 0);
-        dcb.set_state(State::Waiting);
-    }
-
-    /// The current dispatcher, which waits now, gives the core to `next`, which is ready and in no queue.
-    #[inline]
-    fn hand_over(&mut self, next: DcbRef) {
-        if self.schedule.may_follow(&mut self.memory, next) {
-            self.schedule.release(&mut self.memory, false);
-            self.schedule.hand_over(&mut self.memory, next);
-        } else {
-            self.schedule.release(&mut self.memory, true);
-            self.schedule.enqueue(&mut self.memory, next, false);
+        if !self.memory.dcb(server).serving {
+            let events = self.memory.ring(ring).events;
+            self.raise(server, events, false);
+        } else if self.next_caller(server) {
+            self.end_wait(server);
+            self.memory.dcb(server).serving = false;
+            self.schedule.enqueue(&mut self.memory, server, false);
         }
+        Ok(Outcome::Switched)
     }
 
     /// Puts what `client` says into the registers of `server`, which then owes the answer.
@@ -303,10 +285,9 @@ impl<M: Machine> Kernel<M> {
             if events == 0 {
                 self.block(at, mask, 0);
                 self.memory.dcb(at).serving = true;
-                if client.is_none() {
-                    self.schedule.release(&mut self.memory, true);
-                } else {
-                    self.hand_over(client);
+                self.schedule.release(&mut self.memory, true);
+                if !client.is_none() {
+                    self.schedule.enqueue(&mut self.memory, client, false);
                 }
                 return Ok(Outcome::Switched);
             }
