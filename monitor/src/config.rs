@@ -87,3 +87,11 @@ pub const MAX_ASKERS: usize = 64;
 pub const MAX_REBINDS: u16 = 4;
 /// Bytes of one line of log text. What is longer is cut.
 pub const MAX_LOG_LINE: usize = 512;
+/// Endpoints of other cores that a core holds proxies for, at a time.
+pub const MAX_PROXIES: usize = 8;
+/// Names under which domains of a core offer endpoints.
+pub const MAX_OFFERS: usize = 16;
+/// Proxies of all cores for endpoints of one core.
+pub const MAX_REMOTES: usize = 64;
+/// Messages that may be under way from one proxy.
+pub const ENDPOINT_WINDOW: u16 = 16;

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use skerry_hal::{CoreId, Epoch};
+use skerry_urpc::formats::Refusal;
 use skerry_urpc::{Message, SendError};
 
 /// One of a monitor's channels. The binary keeps its transports under these numbers. A first monitor's link `n` is
@@ -190,6 +191,20 @@ pub enum Action {
         link: u16,
         /// The domain channels of the window to run it over.
         channels: [u16; 2],
+    },
+    /// Answers [`Monitor::want_endpoint`](crate::Monitor::want_endpoint): hand out the proxy of this number, or say why not.
+    Proxy {
+        /// What the asker was called.
+        token: u32,
+        /// The proxy's number.
+        proxy: Result<u8, Refusal>,
+    },
+    /// Nothing that is sent to a proxy arrives any more: take its capabilities back. Its number may be used again.
+    ProxyClosed {
+        /// Which.
+        proxy: u8,
+        /// Why.
+        why: Refusal,
     },
     /// Turn the island off.
     PowerOff,

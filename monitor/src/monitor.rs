@@ -52,6 +52,7 @@ pub struct Monitor {
     pub(crate) stream: ops::stream::State,
     pub(crate) client: ops::client::State,
     pub(crate) proc: ops::proc::State,
+    pub(crate) endpoint: ops::endpoint::State,
     pub(crate) log: ops::log::State,
     pub(crate) leader: ops::leader::State,
     pub(crate) power: ops::power::State,
@@ -95,6 +96,7 @@ impl Monitor {
             stream: ops::stream::State::default(),
             client: ops::client::State::default(),
             proc: ops::proc::State::default(),
+            endpoint: ops::endpoint::State::default(),
             log: ops::log::State::default(),
             leader: ops::leader::State::default(),
             power: ops::power::State::default(),
@@ -282,6 +284,7 @@ impl Monitor {
             self.stream_deadline(),
             self.client_deadline(),
             self.proc_deadline(),
+            self.endpoint_deadline(),
             self.heartbeat_deadline(),
             self.power_deadline(),
         ]
@@ -298,6 +301,7 @@ impl Monitor {
         self.stream_tick(sink);
         self.client_tick(sink);
         self.proc_tick(sink);
+        self.endpoint_tick(sink);
         self.heartbeat_tick(sink);
         self.log_tick(sink);
         self.power_flush(sink);

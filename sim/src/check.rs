@@ -1,5 +1,6 @@
 //! What must hold: at every step, and once all has calmed down.
 
+use crate::ends::leads_to;
 use crate::world::{Island, World};
 use skerry_hal::{CoreId, IslandId};
 use skerry_monitor::config::MAX_QUEUE;
@@ -15,6 +16,9 @@ pub fn step(world: &mut World, island: usize) -> Result<(), String> {
         return Err(late);
     }
     for node in &world.islands[island].nodes {
+        if let Some(late) = node.ends.late(world.now) {
+            return Err(format!("{}: {late}", node.core));
+        }
         if node.monitor.longest_queue() > MAX_QUEUE {
             return Err(format!(
                 "{} keeps {} messages for one channel",
@@ -32,6 +36,9 @@ pub fn step(world: &mut World, island: usize) -> Result<(), String> {
             let known = node.monitor.islands().get(dead);
             if known.is_some_and(|i| i.state == IslandState::Up && i.epoch <= epoch) {
                 return Err(format!("{} still takes island {dead} for alive in epoch {epoch}", node.core));
+            }
+            if leads_to(&node.monitor, dead, epoch) {
+                return Err(format!("{} has a proxy for an endpoint of dead island {dead}", node.core));
             }
         }
     }
@@ -106,7 +113,8 @@ pub fn agreement(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// No request to a process server is kept open by anybody, and no process waits for a listener that is gone.
+/// No request to a process server is kept open by anybody, and no process waits for a listener that is gone. All that was
+/// sent to a proxy has arrived, and each connection has two ends.
 ///
 /// # Errors
 /// Where one is.
@@ -116,6 +124,20 @@ pub fn at_rest(world: &World) -> Result<(), String> {
         if open != (0, 0) || running > 0 {
             return Err(format!("{} keeps {open:?} requests open; {running} processes run", node.core));
         }
+    }
+    let nodes = || world.islands.iter().filter(|i| i.alive).flat_map(|i| &i.nodes);
+    for node in nodes() {
+        for (proxy, sender) in &node.ends.senders {
+            let owner = nodes().find(|n| n.core == sender.core);
+            let heard = owner.and_then(|n| n.ends.heard.get(&sender.id)).copied().unwrap_or(0);
+            if owner.is_none() || heard != sender.sent {
+                return Err(format!("{} proxy {proxy}: {sender:?}, of which {heard} arrived", node.core));
+            }
+        }
+    }
+    let ends = nodes().map(|n| n.monitor.endpoints_open()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    if ends.0 != ends.1 {
+        return Err(format!("{} proxies, but {} ends of proxies", ends.0, ends.1));
     }
     Ok(())
 }

@@ -12,6 +12,13 @@ pub enum Fault {
         /// Which.
         island: usize,
     },
+    /// The island dies when its first core has sent so many messages more.
+    KillAfter {
+        /// Which.
+        island: usize,
+        /// How many.
+        sends: u32,
+    },
     /// All its cores stand still for so long, and then go on as if nothing had been.
     Pause {
         /// Which.
@@ -38,6 +45,9 @@ pub enum Fault {
 /// The faults of a run, in order of time. They end well before the run does.
 pub fn draw(plan: &Plan, rng: &mut Rng) -> Vec<(u64, Fault)> {
     let mut faults = Vec::new();
+    if let Some((island, sends)) = plan.kill {
+        faults.push((10 * BOUND, Fault::KillAfter { island, sends }));
+    }
     if !plan.faults {
         return faults;
     }

@@ -12,6 +12,7 @@
 //! | [`memory`] | an island's memory for channels: blocks, each a capability in the island's table |
 //! | [`node`] | one core: its monitor, its channels and windows; [`node::Ports`] is the monitor's sink |
 //! | [`server`] | a process server |
+//! | [`ends`] | endpoints that are offered, and proxies for them |
 //! | [`world`] | all cores, the scheduler, virtual time |
 //! | [`faults`] | what goes wrong, and when |
 //! | [`load`] | requests of domains, and whether each is answered once and in time |
@@ -23,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod ends;
 pub mod faults;
 pub mod load;
 pub mod memory;

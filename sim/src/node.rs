@@ -1,5 +1,6 @@
 //! One core: its monitor and all that the monitor's domain binary would keep for it.
 
+use crate::ends::Ends;
 use crate::plan::Mutant;
 use crate::rng::Rng;
 use crate::server::Server;
@@ -40,6 +41,8 @@ pub struct Ports {
     pub actions: Vec<Action>,
     /// Messages until the island dies, in the middle of what it does.
     pub fuel: Option<u32>,
+    /// It dies then, and not when its turn ends.
+    pub patient: bool,
     /// A bug to find.
     pub mutant: Option<Mutant>,
     /// Where the bug gets its chances from.
@@ -58,6 +61,7 @@ impl Ports {
             links: Vec::new(),
             actions: Vec::new(),
             fuel: None,
+            patient: false,
             mutant,
             rng: Rng::new(seed),
             swapped: None,
@@ -163,6 +167,8 @@ pub struct Node {
     pub client: Chan,
     /// Its process server, and the channel to it.
     pub server: (Chan, Server),
+    /// Domains with endpoints.
+    pub ends: Ends,
     /// What comes to the monitor later, and when.
     pub events: Vec<(u64, Event)>,
     /// Stopped until then.

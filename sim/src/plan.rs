@@ -43,6 +43,8 @@ pub struct Plan {
     pub links: Vec<(u16, u16)>,
     /// Whether anything goes wrong.
     pub faults: bool,
+    /// Kill this island when its first core has sent so many messages more, in the middle of the run.
+    pub kill: Option<(usize, u32)>,
     /// A bug to find.
     pub mutant: Option<Mutant>,
     /// Print what happens.
@@ -54,7 +56,7 @@ impl Plan {
     pub fn new(seed: u64, islands: &[u16]) -> Self {
         let count = islands.len() as u16;
         let links = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b))).collect();
-        Self { seed, islands: islands.to_vec(), links, faults: true, mutant: None, trace: false }
+        Self { seed, islands: islands.to_vec(), links, faults: true, kill: None, mutant: None, trace: false }
     }
 
     /// Islands in a row: each linked with the next only.

@@ -142,6 +142,11 @@ impl Service<Asker> for Server {
         self.done(asker, Ok(0));
     }
 
+    fn memory_query(&mut self, _: &proc::MemoryQuery, asker: Asker) {
+        // There is no memory here to tell of.
+        self.done(asker, Ok(0));
+    }
+
     fn credit(&mut self, credit: &proc::Credit, asker: Asker) {
         self.table.credit(asker, credit.pieces);
     }

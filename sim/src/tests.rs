@@ -84,3 +84,15 @@ fn an_island_that_ignores_its_refusal_is_found() {
 fn memory_given_out_twice_is_found() {
     found(Mutant::SharesBlocks, 3);
 }
+
+#[test]
+fn an_island_that_dies_at_any_step_leaves_nothing_behind() {
+    for island in [0, 1] {
+        for sends in 0..60 {
+            let calm = Plan { faults: false, ..Plan::new(7, &[2, 2]) };
+            if let Err(failure) = run(&Plan { kill: Some((island, sends)), ..calm }) {
+                panic!("island {island} dies after {sends} messages more: {failure}");
+            }
+        }
+    }
+}

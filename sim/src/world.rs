@@ -1,6 +1,7 @@
 //! All cores, the scheduler, and virtual time.
 
 use crate::check;
+use crate::ends::Ends;
 use crate::faults::{self, Fault};
 use crate::load::Load;
 use crate::memory::{LAYOUT, Memory, Words};
@@ -193,11 +194,20 @@ impl World {
             .turn(self.now, &mut self.rng, faults)
             .map_err(|s| format!("{} took a message from {} in epoch {}", running.core, s.src, s.epoch))?;
         busy |= self.load.read(running, self.now)?;
+        let new = self.now < CALM && self.now > BOUND;
+        busy |= running.ends.turn(
+            (self.now, new),
+            &self.plan.islands,
+            &mut self.rng,
+            &mut running.monitor,
+            &mut running.ports,
+        )?;
         self.summary.digest = self.summary.digest.rotate_left(5) ^ running.ports.sent ^ self.now;
         for action in std::mem::take(&mut running.ports.actions) {
             self.act(island, node, action)?;
         }
-        let spent = self.islands[island].nodes[node].ports.fuel.is_some();
+        let ports = &self.islands[island].nodes[node].ports;
+        let spent = if ports.patient { ports.fuel == Some(0) } else { ports.fuel.is_some() };
         if self.islands[island].die || spent {
             self.kill(island);
         }
@@ -255,23 +265,32 @@ impl World {
                     // It dies when that core runs next, after so many messages.
                     self.islands[island].nodes[node].ports.fuel = Some(fuel);
                 }
+                Fault::KillAfter { island, sends } if self.islands[island].alive => {
+                    let ports = &mut self.islands[island].nodes[0].ports;
+                    (ports.fuel, ports.patient) = (Some(sends), true);
+                }
                 Fault::Pause { island, ticks } => {
                     self.islands[island].paused_until = at + ticks;
-                    self.load.extend(ticks);
-                    self.deaths.iter_mut().for_each(|(.., due)| *due += ticks);
+                    self.extend(ticks);
                 }
                 Fault::PauseCore { island, local, ticks } => {
                     let core = CoreId::new(IslandId(island as u16), local);
                     if let Some(node) = self.islands[island].nodes.iter_mut().find(|n| n.core == core) {
                         node.paused_until = at + ticks;
-                        self.load.extend(ticks);
-                        self.deaths.iter_mut().for_each(|(.., due)| *due += ticks);
+                        self.extend(ticks);
                     }
                 }
                 Fault::Restart { island } if !self.islands[island].alive => self.boot(island),
-                Fault::Kill { .. } | Fault::Restart { .. } => {}
+                Fault::Kill { .. } | Fault::KillAfter { .. } | Fault::Restart { .. } => {}
             }
         }
+    }
+
+    /// Whoever stood still could not answer, nor notice.
+    fn extend(&mut self, ticks: u64) {
+        self.load.extend(ticks);
+        self.islands.iter_mut().flat_map(|i| &mut i.nodes).for_each(|n| n.ends.extend(ticks));
+        self.deaths.iter_mut().for_each(|(.., due)| *due += ticks);
     }
 
     /// Nothing of the island runs any more.
@@ -339,7 +358,8 @@ impl World {
         let server = monitor.open_server().expect("a new monitor has channels to spare");
         ports.put(server, Load::client());
         let events = vec![(self.now, Event::Start)];
-        Node { core, monitor, ports, client, server: (server, Server::default()), events, paused_until: 0 }
+        let (server, ends) = ((server, Server::default()), Ends::default());
+        Node { core, monitor, ports, client, server, ends, events, paused_until: 0 }
     }
 
     /// Cores whose time has come are up.
@@ -430,6 +450,10 @@ impl World {
             Action::Announce(Announce::System { cores, islands }) => {
                 self.islands[island].system = Some((cores, islands));
             }
+            Action::Proxy { token, proxy } => {
+                self.islands[island].nodes[node].ends.answered(token, proxy, &mut self.rng)?;
+            }
+            Action::ProxyClosed { proxy, .. } => self.islands[island].nodes[node].ends.closed(proxy)?,
             Action::RunProgram { link, .. } => {
                 return Err(format!("{core} runs a program for link {link}, though nobody asked"));
             }

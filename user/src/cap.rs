@@ -288,6 +288,13 @@ impl Dispatcher {
 }
 
 impl Endpoint {
+    /// A copy at `to` in the own space, whose messages carry `badge`. It may be passed on, but not take the others back.
+    pub fn mint(self, to: CPtr, badge: u64) -> Result<Self, Error> {
+        let rights = u64::from((Rights::SIGNAL | Rights::GRANT).bits());
+        invoke(ROOT.0, Op::Copy, [halves(self.0.0, to.0), rights, badge, 0, 0])?;
+        Ok(Self(to))
+    }
+
     /// Raises its events.
     #[inline]
     pub fn signal(self) -> Result<(), Error> {

@@ -32,6 +32,8 @@ pub enum Peer {
     Program = 6,
     /// The process server of this core.
     Proc = 7,
+    /// The monitor of this core, as the one who passes endpoints on; see [`remote`](crate::remote).
+    Broker = 8,
 }
 
 /// How the peer is woken when it asks to be.

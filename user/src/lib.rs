@@ -52,6 +52,7 @@ pub mod mem;
 pub mod more;
 pub mod program;
 pub mod ram;
+pub mod remote;
 pub mod rt;
 pub mod spawn;
 pub mod sys;

@@ -98,9 +98,17 @@ impl Ring {
     /// What the CPU driver answers.
     pub fn mint(&self, mem: &mut Memory, badge: u64) -> Result<Endpoint, Error> {
         let to = mem.slot()?;
-        let args = [halves(self.endpoint.0.0, to.0), u64::from(Rights::all().bits()), badge, 0, 0];
-        invoke(ROOT.0, Op::Copy, args).inspect_err(|_| mem.give_slot(to))?;
-        Ok(Endpoint(to))
+        self.endpoint.mint(to, badge).inspect_err(|_| mem.give_slot(to))
+    }
+
+    /// Takes back every other capability for this ring, and drops what came through them.
+    ///
+    /// # Errors
+    /// What the CPU driver answers.
+    pub fn revoke(&mut self) -> Result<(), Error> {
+        ROOT.revoke(self.endpoint.0)?;
+        while self.try_recv().is_some() {}
+        Ok(())
     }
 
     /// The next capability that comes, with a message or a call, is to land in the free slot `at`.

@@ -32,7 +32,7 @@ const fn app(name: &'static str, member: &'static str) -> Package {
     Package { name, member, cpu_driver: false }
 }
 
-const APPS: [Package; 12] = [
+const APPS: [Package; 13] = [
     app("skerry-app-init", "init"),
     app("skerry-app-monitor", "monitor"),
     app("skerry-app-pci", "pci"),
@@ -42,6 +42,7 @@ const APPS: [Package; 12] = [
     app("skerry-app-bench", "bench"),
     app("skerry-app-proc", "proc"),
     app("skerry-app-hello", "hello"),
+    app("skerry-app-post", "post"),
     app("skerry-app-threads", "threads"),
     app("skerry-app-attack", "attack"),
     app("skerry-app-memory", "memory"),

@@ -280,12 +280,14 @@ impl Monitor {
     fn way_lost(&mut self, peer: CoreId, sink: &mut dyn Sink) {
         self.client_way_lost(peer, sink);
         self.proc_way_lost(peer, sink);
+        self.endpoint_way_lost(peer, sink);
         self.stream_way_lost(peer, sink);
     }
 
     /// Somebody may go on: there is a channel now, or it is known that there will be none.
     fn bound_or_not(&mut self, sink: &mut dyn Sink) {
         self.ping_bound(sink);
+        self.endpoint_bound(sink);
         self.stream_bound(sink);
     }
 

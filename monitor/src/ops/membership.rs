@@ -429,6 +429,7 @@ impl Monitor {
         self.stream_recheck(sink);
         self.client_recheck(sink);
         self.proc_recheck(sink);
+        self.endpoint_recheck(sink);
     }
 
     pub(crate) fn membership_deadline(&self) -> Option<u64> {

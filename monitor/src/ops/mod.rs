@@ -15,10 +15,12 @@
 //! | [`leader`] | which island offers the shell; what is announced |
 //! | [`program`] | a benchmark's other half, on the island at the other end of a link |
 //! | [`proc`] | requests to process servers, and their answers |
+//! | [`endpoint`] | capabilities for endpoints of other cores |
 //! | [`power`] | turning everything off |
 
 pub mod bind;
 pub mod client;
+pub mod endpoint;
 pub mod flood;
 pub mod heartbeat;
 pub mod leader;
@@ -42,6 +44,8 @@ use skerry_urpc::wire::{Body, Header};
 pub(crate) struct Arrival<'a> {
     chan: Chan,
     header: &'a Header,
+    /// The message's flags: its number, where messages have one.
+    number: u16,
     sink: &'a mut dyn Sink,
 }
 
@@ -114,6 +118,27 @@ impl Peer<Arrival<'_>> for Monitor {
     fn power_off(&mut self, body: &PowerOff, at: Arrival<'_>) {
         self.on_power_off(body, at.sink);
     }
+    fn endpoint_find(&mut self, body: &EndpointFind, at: Arrival<'_>) {
+        self.on_endpoint_find(body, at.header, at.sink);
+    }
+    fn endpoint_found(&mut self, body: &EndpointFound, at: Arrival<'_>) {
+        self.on_endpoint_found(body, at.header, at.sink);
+    }
+    fn endpoint_data(&mut self, body: &EndpointData, at: Arrival<'_>) {
+        self.on_endpoint_data(body, at.number, at.header, at.sink);
+    }
+    fn endpoint_taken(&mut self, body: &EndpointTaken, at: Arrival<'_>) {
+        self.on_endpoint_taken(body, at.header, at.sink);
+    }
+    fn endpoint_probe(&mut self, body: &EndpointProbe, at: Arrival<'_>) {
+        self.on_endpoint_probe(body, at.header, at.sink);
+    }
+    fn endpoint_leave(&mut self, body: &EndpointLeave, at: Arrival<'_>) {
+        self.on_endpoint_leave(body, at.header, at.sink);
+    }
+    fn endpoint_closed(&mut self, body: &EndpointClosed, at: Arrival<'_>) {
+        self.on_endpoint_closed(body, at.header, at.sink);
+    }
     fn program_start(&mut self, body: &ProgramStart, at: Arrival<'_>) {
         self.on_program_start(body, at.chan, at.header, at.sink);
     }
@@ -127,7 +152,8 @@ impl Monitor {
         if proc::is_proc(message.kind) {
             return self.on_proc(message, header, sink);
         }
-        if let Err(at) = Peer::dispatch(self, message, Arrival { chan, header, sink }) {
+        if let Err(at) = Peer::dispatch(self, message, Arrival { chan, header, number: message.flags, sink })
+        {
             self.fault(message.kind, at.header, Refusal::BadKind, at.sink);
         }
     }
@@ -138,6 +164,7 @@ impl Monitor {
         if proc::is_answer(fault.kind) {
             return self.proc_answer_lost(fault, header.request, sink);
         }
+        self.endpoint_fault(fault, header.request, refusal, sink);
         self.proc_fault(header.request, refusal, sink);
         self.ping_fault(header.request, refusal, sink);
         self.stream_fault(header.request, refusal, sink);
@@ -159,6 +186,7 @@ pub(crate) enum Requests {
     Stream = 2,
     Client = 3,
     Proc = 4,
+    Endpoint = 5,
 }
 
 impl RequestId {

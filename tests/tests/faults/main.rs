@@ -5,6 +5,7 @@
 //! | [`pings`] | arguments; nothing, between every kind of pair |
 //! | [`loss`] | islands that never appear, are killed, or are stopped and continued |
 //! | [`window`] | a peer that scribbles over the window, or speaks another version |
+//! | [`programs`] | programs and endpoints of the other ISA, while an island dies |
 //! | [`stream`] | a million messages each way: none lost, doubled or out of order |
 //! | [`fleets`] | large and odd fleets, and their losses |
 //!
@@ -13,6 +14,7 @@
 mod fleets;
 mod loss;
 mod pings;
+mod programs;
 mod stream;
 mod window;
 

@@ -256,6 +256,43 @@ interface! {
         /// Turns the receiver's island off.
         fn power_off(PowerOff) = 0x0160 {
         }
+        /// Asks for the endpoint that a domain of that core offers under this name; answered with [`EndpointFound`]. The
+        /// asker's number names the connection in all that follows.
+        fn endpoint_find(EndpointFind) = 0x0180 {
+            /// The name.
+            name: [u64; 2],
+        }
+        /// Answers [`EndpointFind`].
+        fn endpoint_found(EndpointFound) = 0x0181 {
+            /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
+            refusal: u16,
+            /// How many messages may be under way.
+            window: u16,
+        }
+        /// A message to an endpoint, numbered by the message's flags.
+        fn endpoint_data(EndpointData) = 0x0182 {
+            /// What it says.
+            words: [u64; 4],
+        }
+        /// So many messages of a connection have gone to the endpoint.
+        fn endpoint_taken(EndpointTaken) = 0x0183 {
+            /// All of them, modulo 2³².
+            taken: u32,
+        }
+        /// From the end with the proxy, once in a while: so many messages were sent. Answered with [`EndpointTaken`], or
+        /// [`EndpointClosed`] if that is not what came.
+        fn endpoint_probe(EndpointProbe) = 0x0184 {
+            /// All of them, modulo 2³².
+            sent: u32,
+        }
+        /// The end with the proxy lets go.
+        fn endpoint_leave(EndpointLeave) = 0x0185 {
+        }
+        /// The end with the endpoint lets go.
+        fn endpoint_closed(EndpointClosed) = 0x0186 {
+            /// A [`Refusal`](super::refusal::Refusal) code.
+            refusal: u16,
+        }
         /// Asks the first monitor at the other end of a link to run the other half of a benchmark, over two domain channels
         /// of the window that the asker has taken and cleared.
         fn program_start(ProgramStart) = 0x0170 {

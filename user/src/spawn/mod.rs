@@ -300,8 +300,20 @@ impl Child {
     ///
     /// # Errors
     /// [`SpawnError`]; then nothing is left of it.
-    pub fn start(mut self, domain: &mut Domain) -> Result<Running, SpawnError> {
-        if let Err(error) = self.launch(domain) {
+    pub fn start(self, domain: &mut Domain) -> Result<Running, SpawnError> {
+        self.start_with(domain, |_, _| Ok(()))
+    }
+
+    /// The same, with something done before it runs: rings may be made of its dispatcher.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(
+        mut self,
+        domain: &mut Domain,
+        before: impl FnOnce(&mut Domain, Dispatcher) -> Result<(), SpawnError>,
+    ) -> Result<Running, SpawnError> {
+        if let Err(error) = self.launch(domain, before) {
             self.abandon(domain);
             return Err(error);
         }
@@ -309,7 +321,11 @@ impl Child {
         Ok(Running { root, dispatcher, estate: room.estate, views })
     }
 
-    fn launch(&mut self, domain: &mut Domain) -> Result<(), SpawnError> {
+    fn launch(
+        &mut self,
+        domain: &mut Domain,
+        before: impl FnOnce(&mut Domain, Dispatcher) -> Result<(), SpawnError>,
+    ) -> Result<(), SpawnError> {
         self.info.first_free = CPtr(self.next);
         let view: Mapping = domain.map(self.info_page.cap, PAGE_SIZE, RW).during("info page")?;
         view.write(0, self.info.as_bytes());
@@ -325,6 +341,7 @@ impl Child {
                 arg: INFO_VADDR,
             })
             .during("configuring")?;
+        before(domain, self.dispatcher)?;
         self.dispatcher.start().during("starting")
     }
 }

@@ -5,14 +5,17 @@ use super::facts::Facts;
 use super::pci::Window;
 use alloc::vec::Vec;
 use skerry_abi::domain::{Purpose, slot};
+use skerry_abi::lrpc::FIRST_OFFSET;
 use skerry_abi::{CPtr, CapType, Rights};
 use skerry_skb::ConsoleKind;
 use skerry_user::Domain;
+use skerry_user::cap::{Dispatcher, Endpoint};
 use skerry_user::chan::Peer;
 use skerry_user::logging::{error, info, warn};
 use skerry_user::mem::{MemError, Object};
 use skerry_user::ram::Piece;
-use skerry_user::spawn::{Child, SERVER_DEATH, SpawnError};
+use skerry_user::remote::BROKER_SLOTS;
+use skerry_user::spawn::{CHANNEL_EVENT, Child, Running, SERVER_DEATH, SpawnError};
 
 /// RAM of a small domain.
 const SMALL: u64 = 256 << 10;
@@ -49,12 +52,35 @@ pub fn start(
     if let Some(child) = shell {
         run(domain, "shell", child, small_caps);
     }
+    // The process server takes its share before the monitor gets the rest, but starts after it: it is given an endpoint
+    // of the monitor's first ring.
+    let proc = proc.and_then(|mut child| {
+        let given = proc_caps(domain, &mut child, bundle, facts);
+        given.map(|()| child).inspect_err(|error| error!("proc: {error}")).ok()
+    });
+    let mut ring = None;
+    if let Some(mut child) = monitor {
+        let given = monitor_caps(domain, &mut child, bundle, windows, frame);
+        let make = |domain: &mut Domain, of| broker(domain, of).map(|made| ring = Some(made));
+        started("monitor", given.and_then(|()| child.start_with(domain, make)));
+    }
     if let Some(child) = proc {
-        run(domain, "proc", child, |domain, child| proc_caps(domain, child, bundle, facts));
+        run(domain, "proc", child, |_, child| match ring {
+            Some(ring) => {
+                let rights = Rights::SIGNAL | Rights::GRANT;
+                child.give(Purpose::Endpoint, ring.0, (0, 0, Peer::Broker as u64), rights).map(drop)
+            }
+            None => Ok(()),
+        });
     }
-    if let Some(child) = monitor {
-        run(domain, "monitor", child, |domain, child| monitor_caps(domain, child, bundle, windows, frame));
-    }
+}
+
+/// Makes the monitor's first ring, by which programs talk to it; its endpoint is for the process server.
+fn broker(domain: &mut Domain, monitor: Dispatcher) -> Result<Endpoint, SpawnError> {
+    let refused = |error| SpawnError::Refused("the monitor's ring", error);
+    let at = domain.mem.slot().map_err(|error| refused(error.into()))?;
+    let ring = monitor.ring(CHANNEL_EVENT, at, FIRST_OFFSET, BROKER_SLOTS.into(), 0);
+    ring.map(|(endpoint, _)| endpoint).map_err(refused)
 }
 
 fn join(domain: &mut Domain, one: (&mut Option<Child>, Peer), other: (&mut Option<Child>, Peer)) {
@@ -71,7 +97,11 @@ fn run(
     mut child: Child,
     give: impl FnOnce(&mut Domain, &mut Child) -> Result<(), SpawnError>,
 ) {
-    match give(domain, &mut child).and_then(|()| child.start(domain)) {
+    started(name, give(domain, &mut child).and_then(|()| child.start(domain)));
+}
+
+fn started(name: &str, result: Result<Running, SpawnError>) {
+    match result {
         Ok(_) => info!("{name}: started"),
         Err(error) => error!("{name}: {error}"),
     }

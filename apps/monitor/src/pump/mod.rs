@@ -2,6 +2,7 @@
 
 mod across;
 mod bind;
+mod endpoint;
 mod io;
 mod link;
 mod meter;
@@ -23,7 +24,7 @@ use skerry_urpc::formats::shell::BenchQuery;
 use skerry_urpc::{Message, RecvError, Transport};
 use skerry_user::cap::{Core, KERNEL, SELF};
 use skerry_user::chan::{Chan as UserChan, Peer, Wake};
-use skerry_user::logging::set_max_level;
+use skerry_user::logging::{error, set_max_level};
 use skerry_user::spawn::{CHANNEL_EVENT, SERVER_DEATH};
 use skerry_user::{Domain, clock, log};
 
@@ -50,6 +51,8 @@ pub struct Pump {
     starter: start::Starter,
     program: Option<program::Program>,
     meter: Option<meter::Meter>,
+    /// Endpoints that cross cores; `None` if the CPU driver refused the rings.
+    ends: Option<endpoint::Ends>,
     /// The channel by which the pump is a client of the monitor.
     own: Option<Chan>,
     shell: Option<Chan>,
@@ -78,6 +81,7 @@ impl Pump {
         } else if let Some(chan) = first_channel(&mut domain, &names) {
             io.put(Chan(0), Port::Chan(chan));
         }
+        let ends = endpoint::Ends::new(&mut domain, first).inspect_err(|e| error!("rings: {e}")).ok();
         let mut monitor = Monitor::new(config, clock::ticks());
         let mut shell = None;
         if let Some(chan) = UserChan::listed(&mut domain, Peer::Shell)
@@ -86,7 +90,8 @@ impl Pump {
             io.put(client, Port::Chan(chan));
             shell = Some(client);
         }
-        let server = server::open(&mut domain, &mut monitor, &mut io);
+        let broker = ends.as_ref().map(endpoint::Ends::broker);
+        let server = server::open(&mut domain, &mut monitor, &mut io, broker);
         if let Some(chan) = UserChan::listed(&mut domain, Peer::Pci)
             && let Some(server) = monitor.open_devices()
         {
@@ -103,6 +108,7 @@ impl Pump {
             starter,
             program: None,
             meter: None,
+            ends,
             own: None,
             shell,
             server,
@@ -143,6 +149,7 @@ impl Pump {
     fn block(&mut self) {
         let now = clock::ticks();
         let mut deadline = self.monitor.deadline().unwrap_or(u64::MAX);
+        deadline = deadline.min(self.ends.as_ref().map_or(u64::MAX, endpoint::Ends::deadline));
         match self.io.links_state() {
             link::Links::None => {}
             link::Links::Waiting => deadline = deadline.min(now + clock::span(GREETING_SLEEP)),
@@ -156,7 +163,7 @@ impl Pump {
         }
         let deadline = if deadline == u64::MAX { 0 } else { deadline.max(1) };
         // Whatever else came, the next round looks at everything.
-        let came = SELF.wait(event::DOORBELL | CHANNEL_EVENT | SERVER_DEATH, deadline);
+        let came = SELF.wait(event::DOORBELL | event::ROOM | CHANNEL_EVENT | SERVER_DEATH, deadline);
         if came.is_ok_and(|came| came & SERVER_DEATH != 0) {
             self.server_ended();
         }
@@ -193,7 +200,7 @@ impl Pump {
                 news = true;
             }
         }
-        news |= self.poll_program() | self.poll_meter();
+        news |= self.poll_program() | self.poll_meter() | self.poll_ends(now);
         for event in self.io.poll_links(now) {
             news = true;
             self.handle(event);
@@ -263,6 +270,8 @@ impl Pump {
             Action::Shell { offer } => {
                 self.io.say_to_console(&Offer { on: offer.into(), ..Offer::default() });
             }
+            Action::Proxy { token, proxy } => self.answer_want(token, proxy),
+            Action::ProxyClosed { proxy, .. } => self.close_proxy(proxy),
             Action::RunProgram { link, channels } => self.run_peer(link, channels),
             Action::CoreSilent { .. } | Action::PowerOff => {
                 self.io.leave();

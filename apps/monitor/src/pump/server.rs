@@ -8,7 +8,7 @@ use skerry_abi::domain::{Purpose, slot};
 use skerry_bundle::find_member;
 use skerry_monitor::{Chan as Number, Event, Monitor};
 use skerry_user::Domain;
-use skerry_user::cap::SELF;
+use skerry_user::cap::{Endpoint, SELF};
 use skerry_user::chan::{Chan, Peer};
 use skerry_user::logging::error;
 use skerry_user::spawn::{CHANNEL_EVENT, Child, SERVER_DEATH, SpawnError};
@@ -18,9 +18,14 @@ use skerry_user::vspace::R;
 const OWN: u64 = 1 << 20;
 
 /// Opens the channel to it, making it if `init` has not. What fails is reported; the core then runs no programs.
-pub fn open(domain: &mut Domain, monitor: &mut Monitor, io: &mut Io) -> Option<Number> {
+pub fn open(
+    domain: &mut Domain,
+    monitor: &mut Monitor,
+    io: &mut Io,
+    broker: Option<Endpoint>,
+) -> Option<Number> {
     let listed = Chan::listed(domain, Peer::Proc);
-    let made = listed.map_or_else(|| make(domain), Ok);
+    let made = listed.map_or_else(|| make(domain, broker), Ok);
     let chan = made.inspect_err(|why| error!("no process server: {why}")).ok()?;
     let server = monitor.open_server()?;
     io.put(server, Port::Chan(chan));
@@ -39,7 +44,7 @@ impl Pump {
     }
 }
 
-fn make(domain: &mut Domain) -> Result<Chan, SpawnError> {
+fn make(domain: &mut Domain, broker: Option<Endpoint>) -> Result<Chan, SpawnError> {
     let refused = |what, error| SpawnError::Refused(what, error);
     let missing = SpawnError::Refused("the bundle", skerry_abi::Error::EmptySlot);
     let cap = domain.info.caps_for(Purpose::Bundle).next().ok_or(missing)?;
@@ -52,6 +57,10 @@ fn make(domain: &mut Domain) -> Result<Chan, SpawnError> {
     child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE | Rights::GRANT)?;
     let rights = Rights::READ | Rights::GRANT;
     child.give(Purpose::Bundle, cap.cptr, (cap.base, cap.len, 0), rights)?;
+    if let Some(broker) = broker {
+        let rights = Rights::SIGNAL | Rights::GRANT;
+        child.give(Purpose::Endpoint, broker.0, (0, 0, Peer::Broker as u64), rights)?;
+    }
     let wake = domain.mem.endpoint(SELF, CHANNEL_EVENT).map_err(|e| refused("own endpoint", e.into()))?;
     let death = domain.mem.endpoint(SELF, SERVER_DEATH).map_err(|e| refused("own endpoint", e.into()))?;
     child.on_death(death);

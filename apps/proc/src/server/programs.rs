@@ -104,6 +104,10 @@ impl Server {
                 child.set_env(&format!("CORE={} ISA={}{gap}{env}", domain.info.core, ISA.name()))?;
                 child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
                 child.give(Purpose::Memory, endpoint.0, (0, 0, 0), Rights::SIGNAL)?;
+                if let Some(broker) = domain.listed(Purpose::Endpoint, Peer::Broker as u64) {
+                    let rights = Rights::SIGNAL | Rights::GRANT;
+                    child.give(Purpose::Endpoint, broker.cptr, (0, 0, Peer::Broker as u64), rights)?;
+                }
                 child.on_death(bell);
                 let chan = child.connect_parent(domain, Peer::Proc, bell, ROOM_EVENT)?;
                 child.give_rest()?;

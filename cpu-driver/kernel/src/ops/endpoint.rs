@@ -35,6 +35,8 @@ impl<M: Machine> Kernel<M> {
             let free = (0..MAX_RINGS as u64).find(|n| self.memory.ring(RingRef::new(at, *n)).header.0 == 0);
             index = free.ok_or(Error::Full)?;
             (cap.base, cap.len, cap.extra) = (RingRef::new(at, index).0, RING_BYTES, call.w[5]);
+            // Whoever made the ring may take back what leads to it.
+            cap.rights |= Rights::CONTROL;
             self.caps.insert(&mut self.memory, to, &cap)?;
             let ring = Ring { header, events: call.w[1], head: 0, mask: call.w[4] as u32 - 1 };
             *self.memory.ring(RingRef(cap.base)) = ring;
