@@ -5,10 +5,11 @@ use crate::shell::{Result, root};
 use skerry_images::Error;
 use std::path::{Path, PathBuf};
 
-/// Rust lines that a CPU driver of one ISA may have.
-pub const MOST_RUST: usize = 6_000;
-/// Lines of assembly.
-pub const MOST_ASM: usize = 300;
+/// Rust lines that a CPU driver of one ISA may have, and above how many a check fails: they are too many today, and
+/// must not become more.
+pub const MOST_RUST: (usize, usize) = (6_000, 6_150);
+/// Lines of assembly, likewise.
+pub const MOST_ASM: (usize, usize) = (300, 350);
 /// Bytes of `.text`.
 pub const MOST_TEXT: u64 = 48_000;
 
