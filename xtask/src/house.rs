@@ -39,8 +39,8 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
     for file in files {
         let text = std::fs::read_to_string(&file)?;
         let shown = file.strip_prefix(root).unwrap_or(&file);
-        // The rules' own text names what they forbid.
-        if shown != Path::new("xtask/src/house.rs") {
+        // The rules' own text names what they forbid, and that of what counts assembly names that.
+        if ["house.rs", "lines.rs"].iter().all(|name| shown != Path::new("xtask/src").join(name)) {
             check_file(shown, &text, &mut breaches);
         }
     }

@@ -166,9 +166,9 @@ impl Monitor {
     /// A request for the server of this core, or an answer for a client of this core.
     pub(crate) fn on_proc(&mut self, message: &Message, header: &Header, sink: &mut dyn Sink) {
         if is_answer(message.kind) {
-            self.proc_answer(message, header, sink)
+            self.proc_answer(message, header, sink);
         } else {
-            self.proc_serve(message, header, sink)
+            self.proc_serve(message, header, sink);
         }
     }
 
@@ -213,7 +213,7 @@ impl Monitor {
         if message.kind == Leave::KIND {
             self.proc.askers.swap_remove(index);
         }
-        if let Err(refusal) = self.to_server(&asker, message, sink) {
+        if let Err(refusal) = self.ask_server(&asker, message, sink) {
             self.proc.askers.retain(|a| !a.is(core, request));
             self.fault(message.kind, header, refusal, sink);
         }
@@ -229,7 +229,7 @@ impl Monitor {
         }
     }
 
-    fn to_server(&mut self, asker: &Asker, message: &Message, sink: &mut dyn Sink) -> Result<(), Refusal> {
+    fn ask_server(&mut self, asker: &Asker, message: &Message, sink: &mut dyn Sink) -> Result<(), Refusal> {
         let mut onward = *message;
         onward.flags = 0;
         onward.set_header(&Header { src: asker.core, ..self.header(self.core, asker.handle) });
@@ -322,7 +322,7 @@ impl Monitor {
         let gone: Vec<Asker> = self.proc.askers.extract_if(.., |a| which(a)).collect();
         for asker in gone {
             let leave = wire::encode(&Header::default(), &Leave::default());
-            if self.to_server(&asker, &leave, sink).is_err() {
+            if self.ask_server(&asker, &leave, sink).is_err() {
                 self.counters.faults += 1;
             }
         }

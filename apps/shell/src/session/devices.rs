@@ -87,7 +87,7 @@ impl Session {
                 room.copy_from_slice(name.as_bytes());
                 self.ask_devices("restart", island, &query, |_| ()).await?
             }
-            None => Err(format!("restart: no driver has so long a name; see `drivers`")),
+            None => Err("restart: no driver has so long a name; see `drivers`".into()),
         };
         match asked {
             Ok(()) => Ok(0),
