@@ -65,6 +65,11 @@ fn a_link_s_loss_that_goes_unheard_is_found() {
 }
 
 #[test]
+fn messages_of_an_epoch_that_was_given_up_are_found() {
+    found(Mutant::TakesStaleEpochs, 60);
+}
+
+#[test]
 fn dropped_answers_are_found() {
     found(Mutant::DropsAnswers, 10);
 }

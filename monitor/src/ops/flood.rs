@@ -127,7 +127,8 @@ mod tests {
     use crate::event::{Chan, Event};
     use crate::testkit::{Log, core, first, island_says, joined};
     use skerry_hal::{Epoch, IslandId};
-    use skerry_urpc::formats::monitor::{CoreAd, IslandAd};
+    use skerry_urpc::formats::monitor::{CoreAd, IslandAd, IslandLoss};
+    use skerry_urpc::wire::Body;
 
     #[test]
     fn what_is_new_goes_to_the_other_links_once() {
@@ -146,6 +147,24 @@ mod tests {
         );
         m.message(3, Chan(0), &ad, &mut log);
         assert!(log.sent.iter().all(|(_, m)| m.body::<IslandAd>().is_none_or(|b| b.island == IslandId(0))));
+    }
+
+    #[test]
+    fn others_hear_of_a_loss_before_they_see_that_a_link_is_down() {
+        let mut log = Log::default();
+        let mut m = first(0, 1, &[1, 2]);
+        m.handle(0, Event::Start, &mut log);
+        for link in [0, 1] {
+            m.handle(1, Event::LinkUp { link, epoch: Epoch(1) }, &mut log);
+            for says in island_says(link + 1, 1, 1, 0b1, core(0, 0)) {
+                m.message(2, Chan(link), &says, &mut log);
+            }
+        }
+        log.sent.clear();
+        m.handle(3, Event::LinkLost { link: 0, why: "silent".into() }, &mut log);
+        let first_of = |kind| log.sent.iter().position(|(chan, m)| *chan == Chan(1) && m.kind == kind);
+        let (loss, ad) = (first_of(IslandLoss::KIND), first_of(IslandAd::KIND));
+        assert!(loss.is_some() && loss < ad, "{loss:?}, {ad:?}");
     }
 
     #[test]

@@ -293,6 +293,28 @@ mod tests {
     }
 
     #[test]
+    fn a_ping_of_a_core_to_itself_has_a_time_for_each_hop() {
+        let (mut m, mut log) = joined();
+        m.message(100, Chan(0), &message(core(1, 0), core(0, 0), 1, &start(core(0, 0), 3)), &mut log);
+        for now in 101.. {
+            m.flush(now, &mut log);
+            if !m.talks_to_itself() {
+                break;
+            }
+        }
+        let (_, (_, done)) = log.take_sent::<PingDone>().expect("figures");
+        assert!(done.lost == 0 && done.min > 0, "{done:?}");
+    }
+
+    #[test]
+    fn a_new_epoch_of_the_own_island_ends_nothing_inside_it() {
+        let (mut m, mut log) = joined();
+        m.message(100, Chan(0), &message(core(1, 0), core(0, 0), 1, &start(core(0, 0), 100)), &mut log);
+        m.handle(101, Event::EpochRefused { epoch: Epoch(1) }, &mut log);
+        assert_eq!(m.ping.pings.iter().flatten().count(), 1, "it goes on");
+    }
+
+    #[test]
     fn a_core_can_ping_itself() {
         let (mut m, mut log) = joined();
         m.message(100, Chan(0), &message(core(1, 0), core(0, 0), 1, &start(core(0, 0), 100)), &mut log);
