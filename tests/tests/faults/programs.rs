@@ -26,7 +26,7 @@ fn programs_of_both_isas_send_to_each_other() {
 #[test]
 fn a_sender_hears_that_the_island_of_its_endpoint_is_gone() {
     let Some(run) = Run::boot(&fleet(&[2], &[2]), &[]) else { return };
-    // Each island's sender in turn, so that each ISA is the one that dies.
+    // The ARM island dies; the simulator has either one die.
     run.ok(0, "spawn 1.0 post serve=box count=100000000");
     std::thread::scope(|scope| {
         let sender = scope.spawn(|| run.exec(0, "run 0.1 post send=box core=1.0 count=100000000"));
