@@ -20,6 +20,7 @@
 //! | [`spawn`] | [`spawn::Child`]: a new domain, piece by piece |
 //! | [`chan`] | [`chan::Chan`]: a URPC channel with a way to wake its peer |
 //! | [`lrpc`] | messages between domains of one core: rings, calls |
+//! | [`interrupt`] | a driver's interrupt line: messages with a count |
 //! | [`exec`] | the executor: tasks, timers, bounded polling, then one blocking wait |
 //! | [`dispatch`] | upcalls, and switching them off (paper §4.5) |
 //! | [`thread`] | threads under this domain's own scheduler, and all that they wait with |
@@ -45,6 +46,7 @@ pub mod entropy;
 pub mod exec;
 pub mod heap;
 pub mod image;
+pub mod interrupt;
 mod lock;
 pub mod log;
 pub mod lrpc;

@@ -17,7 +17,9 @@ use skerry_urpc::formats::device::{Fill, Filled, RANDOM};
 use skerry_urpc::wire::{Header, encode};
 use skerry_user::cap::{Irq, SELF};
 use skerry_user::chan::{Chan, Peer};
+use skerry_user::interrupt::{Line, Trigger};
 use skerry_user::logging::error;
+use skerry_user::lrpc::Rings;
 use skerry_user::spawn::CHANNEL_EVENT;
 use skerry_user::{Domain, Error};
 
@@ -30,12 +32,12 @@ const KEPT: usize = 512;
 
 struct Server {
     device: Device,
-    line: u32,
+    line: Line,
     chan: Chan,
     pool: Pool,
     /// Who waits: the number of the request, and how many bytes.
     asked: VecDeque<(u16, usize)>,
-    interrupts: u32,
+    interrupts: u64,
 }
 
 fn main(mut domain: Domain) {
@@ -43,20 +45,20 @@ fn main(mut domain: Domain) {
     let Some(line) = domain.info.arg("line").and_then(|text| text.parse().ok()) else {
         return error!("no line was given");
     };
-    let device = match bind(&mut domain, line)
+    let opened = bind(&mut domain, line)
         .map_err(driver::Failed::from)
-        .and_then(|()| Device::open(&mut domain))
-    {
-        Ok(device) => device,
+        .and_then(|line| Ok((line, Device::open(&mut domain)?)));
+    let (line, device) = match opened {
+        Ok(opened) => opened,
         Err(why) => return error!("the device cannot be used: {why}"),
     };
     let asked = VecDeque::new();
     Server { device, line, chan, pool: Pool::default(), asked, interrupts: 0 }.run();
 }
 
-fn bind(domain: &mut Domain, line: u32) -> Result<(), Error> {
-    let endpoint = domain.mem.endpoint(SELF, ARRIVED)?;
-    Irq(slot::IRQS).bind_message(line, endpoint).map(drop)
+fn bind(domain: &mut Domain, line: u32) -> Result<Line, Error> {
+    let mut rings = Rings::new(domain)?;
+    Line::bind(domain, &mut rings, Irq(slot::IRQS), (line, Trigger::Message), ARRIVED)
 }
 
 impl Server {
@@ -72,12 +74,11 @@ impl Server {
             let came = if self.serve() { 0 } else { SELF.wait(CHANNEL_EVENT | ARRIVED, 0).unwrap_or(0) };
             self.chan.disarm_wake();
             if came & ARRIVED != 0 {
-                self.interrupts += 1;
+                self.interrupts += self.line.take();
                 if let Err(why) = self.device.take(&mut self.pool) {
                     return error!("{why}");
                 }
-                // It was bound, and nobody else has it.
-                let _refused = Irq(slot::IRQS).ack(self.line);
+                self.line.ack();
             }
         }
     }
@@ -92,7 +93,8 @@ impl Server {
             news = true;
         }
         while let Some(&(request, bytes)) = self.asked.front() {
-            let mut filled = Filled { interrupts: self.interrupts, len: bytes as u8, ..Filled::default() };
+            let mut filled =
+                Filled { interrupts: self.interrupts as u32, len: bytes as u8, ..Filled::default() };
             if !self.pool.fill(&mut filled.bytes[..bytes]) {
                 break;
             }

@@ -1,17 +1,19 @@
 //! The UARTs of this world: a few registers each.
 
-use core::time::Duration;
 use skerry_abi::domain::{Purpose, slot};
 use skerry_skb::{Console, ConsoleKind};
-use skerry_user::cap::{IoPort, KERNEL, SELF};
+use skerry_user::cap::{IoPort, KERNEL};
 use skerry_user::vspace::{DEVICE, Mapping};
-use skerry_user::{Domain, Error, clock};
+use skerry_user::{Domain, Error};
 
 /// 16550 registers (PC16550D data sheet, table II).
 mod uart16550 {
     pub const DATA: u64 = 0;
     pub const INTERRUPT_ENABLE: u64 = 1;
     pub const LINE_STATUS: u64 = 5;
+    /// Bits of the interrupts: something was received; the transmitter is empty.
+    pub const RECEIVE: u8 = 1;
+    pub const TRANSMIT: u8 = 2;
     pub const RECEIVED: u8 = 1;
     pub const ROOM: u8 = 1 << 5;
     pub const MODEM_CONTROL: u64 = 4;
@@ -31,12 +33,9 @@ mod pl011 {
     pub const CLEAR: u64 = 0x44;
     /// Received, and received a while ago.
     pub const RECEIVE: u32 = 1 << 4 | 1 << 6;
+    /// There is room again.
+    pub const TRANSMIT: u32 = 1 << 5;
 }
-
-/// How often a full transmitter is asked again before others get the core in between.
-const LOOKS: u32 = 64;
-/// How long it may be full before what is to be written is dropped, and how long all of one piece may take.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A UART.
 pub enum Uart {
@@ -89,14 +88,22 @@ impl Uart {
         }
     }
 
-    /// Asks for an interrupt whenever something is received, or for none.
-    pub fn interrupt_on_receive(&self, on: bool) {
+    /// Asks for an interrupt whenever something is received, and when the transmitter has room.
+    pub fn interrupt_on(&self, receive: bool, transmit: bool) {
         match self {
             Self::Ports(..) | Self::Memory(..) => {
+                let wanted = if receive { uart16550::RECEIVE } else { 0 }
+                    | if transmit { uart16550::TRANSMIT } else { 0 };
                 self.set(uart16550::MODEM_CONTROL, uart16550::READY);
-                self.set(uart16550::INTERRUPT_ENABLE, if on { uart16550::RECEIVED } else { 0 });
+                // The line is raised by edges: let go of it, so that what is pending still is a new one.
+                self.set(uart16550::INTERRUPT_ENABLE, 0);
+                self.set(uart16550::INTERRUPT_ENABLE, wanted);
             }
-            Self::Pl011(view, skip) => view.write32(skip + pl011::MASK, if on { pl011::RECEIVE } else { 0 }),
+            Self::Pl011(view, skip) => {
+                let wanted =
+                    if receive { pl011::RECEIVE } else { 0 } | if transmit { pl011::TRANSMIT } else { 0 };
+                view.write32(skip + pl011::MASK, wanted);
+            }
             Self::Early => {}
         }
     }
@@ -120,45 +127,27 @@ impl Uart {
         }
     }
 
-    /// Waits for room until the clock reaches `deadline`, and lets others run meanwhile.
-    fn wait(deadline: u64, ready: impl Fn() -> bool) -> bool {
-        loop {
-            if (0..LOOKS).any(|_| ready()) {
-                return true;
-            }
-            if clock::ticks() >= deadline {
-                return false;
-            }
-            // Refused to nobody for their own dispatcher.
-            let _refused = SELF.give_way();
-        }
-    }
-
-    /// Writes all of `bytes`, waiting for room. A transmitter that never has any loses them.
-    pub fn write(&self, bytes: &[u8]) {
-        let deadline = clock::ticks() + clock::span(PATIENCE);
+    /// Writes as many of `bytes` as there is room for just now; how many that is.
+    pub fn write(&self, bytes: &[u8]) -> usize {
         match self {
             Self::Ports(..) | Self::Memory(..) => {
-                for chunk in bytes.chunks(uart16550::FIFO) {
-                    if !Self::wait(deadline, || self.get(uart16550::LINE_STATUS) & uart16550::ROOM != 0) {
-                        return;
-                    }
-                    chunk.iter().for_each(|byte| self.set(uart16550::DATA, *byte));
+                if self.get(uart16550::LINE_STATUS) & uart16550::ROOM == 0 {
+                    return 0;
                 }
+                let count = bytes.len().min(uart16550::FIFO);
+                bytes[..count].iter().for_each(|byte| self.set(uart16550::DATA, *byte));
+                count
             }
             Self::Pl011(view, skip) => {
-                for byte in bytes {
-                    let full = || view.read32(skip + pl011::FLAGS) & pl011::TRANSMIT_FULL != 0;
-                    if !Self::wait(deadline, || !full()) {
-                        return;
-                    }
-                    view.write32(skip + pl011::DATA, u32::from(*byte));
-                }
+                let full = || view.read32(skip + pl011::FLAGS) & pl011::TRANSMIT_FULL != 0;
+                let fit = bytes.iter().take_while(|_| !full());
+                fit.map(|byte| view.write32(skip + pl011::DATA, u32::from(*byte))).count()
             }
             Self::Early => {
-                for chunk in bytes.chunks(32) {
-                    let _refused = KERNEL.console_write(chunk);
-                }
+                let count = bytes.len().min(32);
+                // There is nobody else to write it.
+                let _refused = KERNEL.console_write(&bytes[..count]);
+                count
             }
         }
     }
