@@ -20,7 +20,7 @@ cargo xtask COMMAND
       --gdb                 a debugger stub for each island; prints how to attach
   build [PACKAGE..]  build CPU drivers and domains of both ISAs and pack the bundle
                      (with packages: compile only these)
-  test [full] [FILTER]  every layer of tests, or those whose names contain FILTER
+  test [full] [FILTER]  every layer of tests, or those whose paths contain FILTER
   check              formatting, lints for host and bare targets, licences, house rules
   bench [NAME]       figures, one line each: name value unit
   doctor             what is installed, what is missing, how to get it

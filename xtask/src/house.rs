@@ -34,9 +34,7 @@ const RULES: [Rule; 9] = [
 /// Every breach, as `file:line: what`.
 pub fn check(root: &Path) -> Result<Vec<String>> {
     let mut breaches = Vec::new();
-    let mut files = Vec::new();
-    find(root, &mut files)?;
-    for file in files {
+    for file in rust_files(root)? {
         let text = std::fs::read_to_string(&file)?;
         let shown = file.strip_prefix(root).unwrap_or(&file);
         // The rules' own text names what they forbid, and that of what counts assembly names that.
@@ -48,6 +46,12 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
 }
 
 /// Rust files, sorted; build output and version control left out.
+pub fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    find(root, &mut files)?;
+    Ok(files)
+}
+
 fn find(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let mut entries: Vec<PathBuf> =
         std::fs::read_dir(dir)?.map(|entry| entry.map(|e| e.path())).collect::<std::io::Result<_>>()?;

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `run` | [`run`]: boot a fleet and hand over its shell |
 //! | `build` | [`build`]: CPU drivers and domains of both ISAs ([`targets`]), packed into one bundle |
-//! | `test` | [`test`]: the layers, each run and counted by [`layer`] |
+//! | `test` | [`test`]: the layers, each run and counted by [`layer`]; [`catalogue`]: which there are |
 //! | `check` | [`check`]: formatting, clippy, cargo-deny, [`house`] rules, and [`lines`] |
 //! | `bench` | [`bench`]: figures |
 //! | `doctor` | [`doctor`]: what is installed; [`setup`] and [`apt`] get what is missing |
@@ -16,6 +16,7 @@ mod apt;
 mod args;
 mod bench;
 mod build;
+mod catalogue;
 mod check;
 mod doctor;
 mod house;

@@ -1,14 +1,18 @@
 //! `cargo xtask test`: the layers, each there to make the next one boring.
 
+use crate::catalogue::{self, Test, packages};
 use crate::layer::{self, Counts};
 use crate::rust::Rust;
-use crate::shell::{Result, capture, cargo, progress, root, tool};
+use crate::shell::{Result, capture, cargo, fail, progress, root, tool};
 use crate::{build, setup};
+use std::collections::BTreeSet;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 /// Packages whose rings loom explores.
 const LOOM: &[&str] = &["skerry-urpc"];
+/// The package of the fleets' tests.
+const WHOLE: &str = "skerry-tests";
 /// Packages that Miri runs: those whose unsafe code or wire formats everything rests on.
 const MIRI: &[&str] = &["skerry-urpc", "skerry-abi"];
 
@@ -27,9 +31,15 @@ const IMAGES: &str = "SKERRY_IMAGES";
 /// Environment variable that tells the tests of the command line where this program is.
 const XTASK: &str = "SKERRY_XTASK";
 
-/// Runs all layers and ends with one plain line of totals.
+/// Runs all layers, or what of them `filter` names, and ends with one plain line of totals.
 pub fn test(full: bool, filter: Option<&str>) -> Result<ExitCode> {
-    let suite = Suite { full, filter: filter.map(String::from) };
+    let tests = filter.map_or_else(|| Ok(Vec::new()), catalogue::matching)?;
+    if let Some(filter) = filter
+        && tests.is_empty()
+    {
+        return fail(format!("no test has `{filter}` in its path, as in `module::tests::name`"));
+    }
+    let suite = Suite { full, filter: filter.map(String::from), tests };
     let mut total = Counts::default();
     for (name, layer) in [
         ("host", Suite::host as fn(&Suite) -> Result<Counts>),
@@ -43,24 +53,44 @@ pub fn test(full: bool, filter: Option<&str>) -> Result<ExitCode> {
         }));
     }
     println!("{total}");
+    if filter.is_some() && total == Counts::default() {
+        return fail("what the filter names is not compiled on this machine");
+    }
     Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Suite {
     full: bool,
     filter: Option<String>,
+    /// What the filter names.
+    tests: Vec<Test>,
 }
 
 impl Suite {
+    /// The packages of a layer: all of them, or without those in which the filter names none of its tests.
+    fn within<'a>(&'a self, all: &[&'a str], layers: impl Fn(&Test) -> bool) -> BTreeSet<&'a str> {
+        let named = packages(self.tests.iter().filter(|test| layers(test)));
+        all.iter().copied().filter(|name| self.filter.is_none() || named.contains(name)).collect()
+    }
+
     /// Tests beside the code, and of each pure crate.
     fn host(&self) -> Result<Counts> {
         let mut total = Counts::default();
-        total.add(self.run("host", self.nextest(&[]), HOST)?);
         // The programs in these packages are for guests; what is tested is their library.
         let libraries = guest_libraries()?;
-        let mut args = vec!["--lib"];
-        args.extend(libraries.iter().flat_map(|name| ["--package", name.as_str()]));
-        total.add(self.run("host, libraries of guests", self.nextest(&args), HOST)?);
+        let libraries: Vec<&str> = libraries.iter().map(String::as_str).collect();
+        let others = packages(self.tests.iter().filter(|test| !is_looms(test)));
+        let others = others.into_iter().filter(|name| !libraries.contains(name) && *name != WHOLE);
+        let args: Vec<&str> = others.flat_map(|name| ["--package", name]).collect();
+        if self.filter.is_none() || !args.is_empty() {
+            total.add(self.run("host", self.nextest(&args), HOST)?);
+        }
+        let libraries = self.within(&libraries, |test| test.target.is_none());
+        if !libraries.is_empty() {
+            let args = libraries.into_iter().flat_map(|name| ["--package", name]);
+            let args: Vec<&str> = std::iter::once("--lib").chain(args).collect();
+            total.add(self.run("host, libraries of guests", self.nextest(&args), HOST)?);
+        }
         Ok(total)
     }
 
@@ -81,12 +111,13 @@ impl Suite {
     fn loom(&self) -> Result<Counts> {
         // Under `--cfg loom` only its own tests run; they have the word in their names.
         let filter = self.filter.as_deref().unwrap_or("loom");
-        if !filter.contains("loom") {
+        let packages = self.within(LOOM, is_looms);
+        if packages.is_empty() {
             return Ok(Counts::default());
         }
         let mut cargo = cargo();
         cargo.args(["test", "--quiet", "--release", "--lib", "--target-dir", "target/loom"]);
-        cargo.args(LOOM.iter().flat_map(|name| ["--package", name]));
+        cargo.args(packages.iter().flat_map(|name| ["--package", name]));
         // Quick code is wanted, not the smallest: the release profile's whole-program optimisation takes minutes.
         cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_PROFILE_RELEASE_LTO", "off");
         cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
@@ -101,6 +132,10 @@ impl Suite {
 
     /// Undefined behaviour and data races, on a nightly if there is one.
     fn miri(&self) -> Result<Counts> {
+        let packages = self.within(MIRI, |test| test.target.is_none() && !is_looms(test));
+        if packages.is_empty() {
+            return Ok(Counts::default());
+        }
         if capture(Command::new("cargo").current_dir(root()).args(["+nightly", "miri", "--version"])).is_err()
         {
             progress(
@@ -118,7 +153,7 @@ impl Suite {
             "--target-dir",
             "target/miri",
         ]);
-        cargo.args(MIRI.iter().flat_map(|name| ["--package", name]));
+        cargo.args(packages.iter().flat_map(|name| ["--package", name]));
         // Tests read their regression files and the clock, and leak the memory of their channels.
         cargo
             .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks")
@@ -130,20 +165,24 @@ impl Suite {
 
     /// Whole systems in QEMU.
     fn fleets(&self) -> Result<Counts> {
+        if self.within(&[WHOLE], |_| true).is_empty() {
+            return Ok(Counts::default());
+        }
         let rust = Rust::find()?;
         setup::qemu(&["x86_64", "aarch64"])?;
         let images = build::build(rust, &[])?;
         let mut cargo = cargo();
-        cargo.args([
-            "test",
-            "--quiet",
-            "--package",
-            "skerry-tests",
-            "--no-fail-fast",
-            "--",
-            "--test-threads=1",
-        ]);
-        cargo.args(&self.filter).env(IMAGES, images.dir).env(XTASK, std::env::current_exe()?);
+        cargo.args(["test", "--quiet", "--package", WHOLE, "--no-fail-fast"]);
+        let targets: BTreeSet<_> =
+            self.tests.iter().filter(|test| test.package == WHOLE).map(|test| &test.target).collect();
+        for target in targets {
+            match target {
+                Some(file) => cargo.args(["--test", file]),
+                None => cargo.arg("--lib"),
+            };
+        }
+        cargo.args(["--", "--test-threads=1"]).args(&self.filter);
+        cargo.env(IMAGES, images.dir).env(XTASK, std::env::current_exe()?);
         self.run("fleets", cargo, FLEETS)
     }
 
@@ -153,6 +192,11 @@ impl Suite {
         }
         layer::run(name, &mut command, Duration::from_secs(if self.full { long } else { short }))
     }
+}
+
+/// Whether a test is compiled for loom only: those have the word in their paths.
+fn is_looms(test: &Test) -> bool {
+    test.path.contains("loom")
 }
 
 /// Packages of guests whose library is tested on the host: `user`, and those under `apps/` and `boards/` that have one.

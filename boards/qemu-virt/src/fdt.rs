@@ -349,5 +349,4 @@ fn be64(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[path = "fdt_tests.rs"]
 mod tests;

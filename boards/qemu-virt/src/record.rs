@@ -132,5 +132,4 @@ fn subtract(
 }
 
 #[cfg(test)]
-#[path = "record_tests.rs"]
 mod tests;
