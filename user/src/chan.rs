@@ -4,7 +4,7 @@ use crate::cap::{Core, Endpoint};
 use crate::domain::Domain;
 use crate::exec::Executor;
 use crate::vspace::RW;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::Poll;
 use skerry_abi::domain::Purpose;
@@ -51,6 +51,9 @@ pub enum Wake {
 pub struct Chan {
     channel: Channel,
     wake: Wake,
+    /// Whether something was done since the last [`kick`](Self::kick) that the peer may sleep for. Without it, two ends
+    /// that look at each other's channels before they sleep would wake each other for ever, with nothing to say.
+    owes: Cell<bool>,
 }
 
 impl Chan {
@@ -59,7 +62,7 @@ impl Chan {
     /// # Errors
     /// [`LayoutError`].
     pub fn new(inbox: Block, outbox: Block, layout: Layout, wake: Wake) -> Result<Self, LayoutError> {
-        Ok(Self { channel: Channel::new(inbox, outbox, layout)?, wake })
+        Ok(Self { channel: Channel::new(inbox, outbox, layout)?, wake, owes: Cell::new(false) })
     }
 
     /// The channel to `peer` that the spawner listed.
@@ -75,20 +78,12 @@ impl Chan {
         Self::new(inbox, outbox, PAGE_LAYOUT, wake.unwrap_or(Wake::Never)).ok()
     }
 
-    /// Wakes the peer if it asked for it. To be called after sending, and after receiving.
+    /// Wakes the peer if it asked for it, and something was sent, or room made, since the last call. To be called after
+    /// sending, and after receiving; any number of either may come before.
     #[inline]
     pub fn kick(&self) {
-        if self.channel.peer_wants_wake() {
+        if self.owes.replace(false) && self.channel.peer_wants_wake() {
             self.ring();
-        }
-    }
-
-    /// Wakes the peer if it waits for the room that the message just received made. To be called after receiving one,
-    /// in place of [`kick`](Self::kick).
-    #[inline]
-    pub fn kick_for_room(&self) {
-        if self.channel.returned_credit() {
-            self.kick();
         }
     }
 
@@ -106,12 +101,18 @@ impl Chan {
 impl Transport for Chan {
     #[inline]
     fn try_send(&mut self, message: &Message) -> Result<(), SendError> {
-        self.channel.try_send(message)
+        self.channel.try_send(message)?;
+        self.owes.set(true);
+        Ok(())
     }
 
     #[inline]
     fn try_recv(&mut self) -> Result<Option<Message>, RecvError> {
-        self.channel.try_recv()
+        let found = self.channel.try_recv();
+        if matches!(found, Ok(Some(_))) && self.channel.returned_credit() {
+            self.owes.set(true);
+        }
+        found
     }
 
     fn peer_wants_wake(&self) -> bool {
@@ -192,5 +193,59 @@ impl AsyncChan {
             Poll::Ready(sent)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cap::SELF;
+    use crate::spawn::CHANNEL_EVENT;
+    use crate::testing::{boot, calls};
+    use skerry_urpc::ring::Word;
+
+    /// Both ends of a channel whose peers are woken by an invocation.
+    fn pair() -> (Chan, Chan) {
+        let mut domain = boot();
+        let wake = Wake::Endpoint(domain.mem.endpoint(SELF, CHANNEL_EVENT).unwrap());
+        let block = || {
+            let words: Vec<Word> = (0..PAGE_SIZE / 8).map(|_| Word::new(0)).collect();
+            Block::from_words(words.leak())
+        };
+        let (a, b) = (block(), block());
+        let new = |inbox, outbox| Chan::new(inbox, outbox, PAGE_LAYOUT, wake).unwrap();
+        (new(a, b), new(b, a))
+    }
+
+    /// How often `chan` rang.
+    fn rings(chan: &Chan) -> u64 {
+        let before = calls();
+        chan.kick();
+        calls() - before
+    }
+
+    const MESSAGE: Message = Message { words: [1; 7], kind: 1, flags: 0 };
+
+    #[test]
+    fn two_ends_that_have_nothing_to_say_let_each_other_sleep() {
+        let (mut left, mut right) = pair();
+        left.arm_wake();
+        right.arm_wake();
+        assert_eq!((left.try_recv(), right.try_recv()), (Ok(None), Ok(None)));
+        assert_eq!((rings(&left), rings(&right)), (0, 0));
+        left.try_send(&MESSAGE).unwrap();
+        assert_eq!((rings(&left), rings(&left)), (1, 0), "once for what was sent");
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_for_room_when_there_is_more_of_it() {
+        let (mut left, mut right) = pair();
+        while left.try_send(&MESSAGE).is_ok() {}
+        left.arm_wake();
+        let woken = (0..PAGE_LAYOUT.slots).filter(|_| {
+            assert_eq!(right.try_recv(), Ok(Some(MESSAGE)));
+            rings(&right) == 1
+        });
+        assert_eq!(woken.count(), 4, "for each quarter of the slots");
     }
 }

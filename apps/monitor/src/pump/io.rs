@@ -61,7 +61,7 @@ impl Io {
             Some(Port::Chan(port)) => {
                 let found = port.try_recv();
                 if let Ok(Some(_)) = found {
-                    port.kick_for_room();
+                    port.kick();
                 }
                 found
             }

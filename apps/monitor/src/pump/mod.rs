@@ -322,7 +322,7 @@ fn echoes(port: &mut UserChan, monitor: &mut Monitor, chan: Chan, meter: &mut Op
             Ok(None) => break,
             Err(error) => return Found::Closed(error),
         };
-        port.kick_for_room();
+        port.kick();
         let kind = message.kind;
         if !monitor.turn(now, chan, &mut message) {
             return Found::Message(message);

@@ -111,7 +111,7 @@ impl Server {
             }
             match self.monitor.try_recv() {
                 Ok(Some(message)) => {
-                    self.monitor.kick_for_room();
+                    self.monitor.kick();
                     self.take(&message);
                     news = true;
                 }

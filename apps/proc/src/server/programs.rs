@@ -176,7 +176,7 @@ impl Server {
         let dead = program.running.dispatcher.state() == Ok(DEAD);
         match program.chan.try_recv() {
             Ok(Some(message)) => {
-                program.chan.kick_for_room();
+                program.chan.kick();
                 self.said(pid, &message);
                 Heard::Something
             }
