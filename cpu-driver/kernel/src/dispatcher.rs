@@ -70,9 +70,9 @@ pub struct Dcb<C> {
     pub page: PhysAddr,
     /// Events that came and were not taken.
     pub pending: u64,
-    /// Events it waits for.
+    /// Events it waits for; none while it does not.
     pub mask: u64,
-    /// When it wants to be woken at the latest, in ticks; 0: never.
+    /// When it wants to be woken at the latest, in ticks; 0: never, or it does not wait.
     pub deadline: u64,
     /// The doorbell count it last saw.
     pub doorbells: u64,

@@ -41,24 +41,8 @@ impl Call {
 
 impl<M: Machine> Kernel<M> {
     /// Does what the six words ask for.
-    #[inline]
-    pub(crate) fn invoke(&mut self, words: [u64; 6]) -> Result<Outcome, Error> {
-        let target = CPtr(words[0] as u32);
-        if (words[0] >> 32) as u32 != Op::Nop as u32 {
-            return self.operate(words);
-        }
-        if target != CPtr::NULL {
-            let root = self.own_root();
-            let at = self.slot_at(root, target)?;
-            if self.memory.slot(at).is_empty() {
-                return Err(Error::EmptySlot);
-            }
-        }
-        Ok(Outcome::Value(0))
-    }
-
     #[inline(never)]
-    fn operate(&mut self, w: [u64; 6]) -> Result<Outcome, Error> {
+    pub(crate) fn operate(&mut self, w: [u64; 6]) -> Result<Outcome, Error> {
         use CapType as T;
         let (at, cap) = self.lookup(CPtr(w[0] as u32))?;
         let call = Call { at, cap, w };

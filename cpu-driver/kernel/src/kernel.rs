@@ -100,6 +100,24 @@ impl<M: Machine> Kernel<M> {
         self.run(self.schedule.current)
     }
 
+    /// A system call that has no short way. Its words come one by one: in memory, they would need a stack on every way.
+    #[inline(never)]
+    fn long_way(&mut self, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> Next<M::Context> {
+        let words = [a, b, c, d, e, f];
+        if let Some(next) = self.short_send(&words) {
+            return self.run(next);
+        }
+        let current = self.schedule.current;
+        let (code, value) = match self.operate(words) {
+            Ok(Outcome::Value(value)) => (0, value),
+            Ok(Outcome::Switched) => return self.dispatch(),
+            Err(error) => (error as u64, 0),
+        };
+        let context = &mut self.memory.dcb(current).context;
+        context.set_result(code, value);
+        Next::Run(context.into())
+    }
+
     /// Makes the core `next`'s.
     pub(crate) fn run(&mut self, next: DcbRef) -> Next<M::Context> {
         self.load(next);
@@ -240,7 +258,8 @@ impl<M: Machine> Kernel<M> {
         if dcb.is_listed() {
             self.schedule.waiting.remove(&mut self.memory, at);
         }
-        self.memory.dcb(at).mask = 0;
+        let dcb = self.memory.dcb(at);
+        (dcb.mask, dcb.deadline) = (0, 0);
     }
 
     /// Wakes every waiter whose deadline has come or, if `rang`, that waits for the doorbell.
@@ -295,19 +314,11 @@ impl<M: Machine> Kernel<M> {
 
 impl<M: Machine> Handler<M::Context> for Kernel<M> {
     #[inline]
-    fn syscall(&mut self, words: [u64; 6]) -> Next<M::Context> {
-        if let Some(next) = self.short_way(&words) {
+    fn syscall(&mut self, w: [u64; 6]) -> Next<M::Context> {
+        if let Some(next) = self.short_way(&w) {
             return next;
         }
-        let current = self.schedule.current;
-        let (code, value) = match self.invoke(words) {
-            Ok(Outcome::Value(value)) => (0, value),
-            Ok(Outcome::Switched) => return self.dispatch(),
-            Err(error) => (error as u64, 0),
-        };
-        let context = &mut self.memory.dcb(current).context;
-        context.set_result(code, value);
-        Next::Run(context.into())
+        self.long_way(w[0], w[1], w[2], w[3], w[4], w[5])
     }
 
     fn fault(&mut self, fault: Fault) -> Next<M::Context> {

@@ -274,9 +274,9 @@ impl Schedule {
             return false;
         }
         share.level = level;
-        self.budget_end = u64::MAX;
-        if share.upcalls {
-            self.budget_end = self.slice_end;
+        let end = if share.upcalls { self.slice_end } else { u64::MAX };
+        // The timer is set for the one so far.
+        if end < core::mem::replace(&mut self.budget_end, end) {
             self.arm(memory.machine());
         }
         self.current = next;

@@ -11,45 +11,54 @@ use skerry_abi::dispatcher::{State, event};
 use skerry_abi::lrpc::{HAND_OVER, kind, wake};
 use skerry_abi::op::halves;
 use skerry_abi::{CPtr, CapType, Op, Rights};
-use skerry_caps::{Cap, Store};
+use skerry_caps::{Slot, Store};
 use skerry_hal::{Machine, Next, UserContext};
 
 impl<M: Machine> Kernel<M> {
-    /// Does what the six words ask for, if it has a short way.
+    /// Does what the six words ask for, if it has a short way. No function is called on any, so that nothing needs the stack.
     #[inline]
     pub(crate) fn short_way(&mut self, w: &[u64; 6]) -> Option<Next<M::Context>> {
+        const NOP: u32 = Op::Nop as u32;
         const CALL: u32 = Op::Call as u32;
         const REPLY_WAIT: u32 = Op::ReplyWait as u32;
-        const SEND: u32 = Op::Send as u32;
         let next = match (w[0] >> 32) as u32 {
+            NOP => {
+                if w[0] as u32 != 0 && self.invoked(w[0])?.is_empty() {
+                    return None;
+                }
+                let context = &mut self.memory.dcb(self.schedule.current).context;
+                context.set_result(0, 0);
+                return Some(Next::Run(context.into()));
+            }
             CALL if w[5] as u32 == 0 => self.short_call(w)?,
             REPLY_WAIT if w[5] as u32 == 0 => self.short_reply(w)?,
-            SEND if w[5] == halves(0, HAND_OVER) => self.short_send(w)?,
             _ => return None,
         };
         Some(self.run(next))
     }
 
     #[inline]
-    fn invoked(&mut self, word: u64) -> Option<Cap> {
+    fn invoked(&mut self, word: u64) -> Option<&Slot> {
         let root = self.own_root();
         let at = self.slot_at(root, CPtr(word as u32)).ok()?;
-        self.memory.slot(at).cap()
+        Some(self.memory.slot(at))
     }
 
     /// The ring behind the endpoint that `word` names.
     #[inline]
     fn ring_invoked(&mut self, word: u64) -> Option<(RingRef, u64)> {
-        let cap = self.invoked(word)?;
-        let fits = cap.ty == CapType::Endpoint && cap.len == RING_BYTES && cap.owner == self.core;
-        (fits && cap.rights.contains(Rights::SIGNAL)).then_some((RingRef(cap.base), cap.extra))
+        let core = self.core;
+        let cap = self.invoked(word).filter(|slot| slot.is(CapType::Endpoint))?.cap()?;
+        let fits = cap.len == RING_BYTES && cap.owner == core && cap.rights.contains(Rights::SIGNAL);
+        fits.then_some((RingRef(cap.base), cap.extra))
     }
 
     fn short_call(&mut self, w: &[u64; 6]) -> Option<DcbRef> {
         let (ring, badge) = self.ring_invoked(w[0])?;
         let (client, server) = (self.schedule.current, ring.receiver());
         let dcb = self.memory.dcb(server);
-        if !dcb.serving || dcb.is_listed() || !self.schedule.pass_to(&mut self.memory, server) {
+        if !dcb.serving || dcb.mask & event::DOORBELL != 0 || !self.schedule.pass_to(&mut self.memory, server)
+        {
             return None;
         }
         let dcb = self.memory.dcb(server);
@@ -58,26 +67,26 @@ impl<M: Machine> Kernel<M> {
         dcb.context.set_result(0, badge);
         dcb.context.set_words([w[1], w[2], w[3], w[4], halves(0, wake::CALL)]);
         let dcb = self.memory.dcb(client);
-        (dcb.callee, dcb.mask, dcb.letter.words[4]) = (server, 0, w[5]);
+        (dcb.callee, dcb.letter.words[4]) = (server, w[5]);
         dcb.set_state(State::Waiting);
         Some(server)
     }
 
     fn short_reply(&mut self, w: &[u64; 6]) -> Option<DcbRef> {
-        let (cap, server) = (self.invoked(w[0])?, self.schedule.current);
+        let server = self.schedule.current;
+        let cap = self.invoked(w[0]).filter(|slot| slot.is(CapType::Dispatcher))?.cap()?;
         let mask = w[5] >> 32;
         let dcb = self.memory.dcb(server);
         let client = dcb.caller;
-        let own = cap.ty == CapType::Dispatcher && cap.base == server.object().0;
         let comes = (dcb.pending | event::NOW | event::DOORBELL) & mask;
-        if !own || client.is_none() || comes != 0 || !dcb.callers.is_empty() {
+        if cap.base != server.object().0 || client.is_none() || comes != 0 || !dcb.callers.is_empty() {
             return None;
         }
         if !self.schedule.pass_to(&mut self.memory, client) {
             return None;
         }
         let dcb = self.memory.dcb(server);
-        (dcb.serving, dcb.mask, dcb.deadline, dcb.caller) = (true, mask, 0, DcbRef::NONE);
+        (dcb.serving, dcb.mask, dcb.caller) = (true, mask, DcbRef::NONE);
         dcb.set_state(State::Waiting);
         let dcb = self.memory.dcb(client);
         dcb.callee = DcbRef::NONE;
@@ -87,13 +96,18 @@ impl<M: Machine> Kernel<M> {
         Some(client)
     }
 
-    fn short_send(&mut self, w: &[u64; 6]) -> Option<DcbRef> {
+    /// The same for a message, which is long enough to have a stack.
+    pub(crate) fn short_send(&mut self, w: &[u64; 6]) -> Option<DcbRef> {
+        if w[0] >> 32 != Op::Send as u64 || w[5] != halves(0, HAND_OVER) {
+            return None;
+        }
         let (to, badge) = self.ring_invoked(w[0])?;
         let ring = *self.memory.ring(to);
         let (sender, at) = (self.schedule.current, to.receiver());
         let dcb = self.memory.dcb(at);
         let taken = (dcb.pending | ring.events) & dcb.mask;
-        if dcb.state() != State::Waiting || taken == 0 || dcb.serving || dcb.is_listed() {
+        // Whoever waits for nothing has no mask.
+        if taken == 0 || dcb.serving || dcb.is_listed() {
             return None;
         }
         if self.unread(&ring).0 > ring.mask || !self.schedule.pass_to(&mut self.memory, at) {

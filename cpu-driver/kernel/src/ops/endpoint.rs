@@ -99,10 +99,10 @@ impl<M: Machine> Kernel<M> {
         if call.cap.len == RING_BYTES { Ok((at, RingRef(call.cap.base))) } else { Err(Error::BadState) }
     }
 
-    /// How many messages of a ring were not taken, and the first of them. More than there are slots is a lie: full.
+    /// How many messages of a ring were not taken, and the first of them. More than there are slots is a lie, and as good as full.
     pub(crate) fn unread(&self, ring: &Ring) -> (u32, u32) {
         let tail = self.memory.read_shared(PhysAddr(ring.header.0 + offset_of!(Header, tail) as u64)) as u32;
-        (ring.head.wrapping_sub(tail).min(ring.mask + 1), tail)
+        (ring.head.wrapping_sub(tail), tail)
     }
 
     /// Where message number `n` of a ring lies.
@@ -212,7 +212,7 @@ impl<M: Machine> Kernel<M> {
         let letter = Letter { ring, badge: call.cap.extra, words: [a, b, c, d, e] };
         self.memory.dcb(client).letter = letter;
         let dcb = self.memory.dcb(client);
-        (dcb.callee, dcb.mask) = (server, 0);
+        dcb.callee = server;
         dcb.set_state(State::Waiting);
         self.schedule.release(&mut self.memory, true);
         let mut callers = self.memory.dcb(server).callers;
