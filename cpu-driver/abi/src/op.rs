@@ -13,23 +13,10 @@
 
 use crate::CPtr;
 
-macro_rules! ops {
-    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// An operation on a capability.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        #[repr(u32)]
-        pub enum Op { $($(#[$doc])* $name = $code,)* }
-
-        impl Op {
-            /// The operation with this number.
-            pub const fn from_raw(raw: u32) -> Option<Self> {
-                match raw { $($code => Some(Self::$name),)* _ => None }
-            }
-        }
-    };
-}
-
-ops! {
+/// An operation on a capability.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Op {
     /// Any type, and the null CPtr: does nothing and answers 0. On a CPtr other than null, the slot must be full.
     Nop = 0,
     /// Any type: value = type | rights << 8 | level << 16 | owner core << 32; w1 selects what: 0 that word, 1 base, 2 length,

@@ -55,6 +55,15 @@ pub struct TypeInfo {
 pub struct Types(u16);
 
 impl Types {
+    /// These.
+    pub const fn of(types: &[CapType]) -> Self {
+        let (mut set, mut n) = (0, 0);
+        while n < types.len() {
+            set |= 1 << types[n] as u8;
+            n += 1;
+        }
+        Self(set)
+    }
     /// Whether it holds `ty`.
     pub const fn contains(self, ty: CapType) -> bool {
         self.0 >> ty as u8 & 1 != 0
@@ -62,16 +71,11 @@ impl Types {
 }
 
 const fn info(space: Space, size: Size, rank: u8, children: &[CapType]) -> TypeInfo {
-    let (mut set, mut n) = (0, 0);
-    while n < children.len() {
-        set |= 1 << children[n] as u8;
-        n += 1;
-    }
     TypeInfo {
         space,
         size,
         rank,
-        children: Types(set),
+        children: Types::of(children),
         exclusive: false,
         zeroed: false,
         crosses_cores: false,

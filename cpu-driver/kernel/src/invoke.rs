@@ -2,8 +2,15 @@
 
 use crate::kernel::{Kernel, Outcome};
 use skerry_abi::{CPtr, CapType, Error, Op, Rights};
+use skerry_caps::types::Types;
 use skerry_caps::{Cap, SlotRef, Store};
 use skerry_hal::Machine;
+
+/// What does an operation.
+type Operate<M> = fn(&mut Kernel<M>, &Call) -> Result<Outcome, Error>;
+
+/// The types that offer an operation, the rights that it needs, and what does it.
+type Row<M> = (Types, Rights, Operate<M>);
 
 /// The arguments of an invocation, and whom it addresses.
 #[derive(Clone, Copy)]
@@ -33,63 +40,83 @@ impl Call {
     pub const fn cptr_hi(&self, n: usize) -> CPtr {
         CPtr(self.hi(n))
     }
-    /// Refuses an invocation that needs `rights` the capability lacks.
-    pub const fn need(&self, rights: Rights) -> Result<(), Error> {
-        if self.cap.rights.contains(rights) { Ok(()) } else { Err(Error::NoRight) }
-    }
 }
 
 impl<M: Machine> Kernel<M> {
+    /// Every operation but `Nop`.
+    const TABLE: &'static [(Op, Types, Rights, Operate<M>)] = {
+        use {CapType as T, Rights as R};
+        const ALL: Types = Types::of(&CapType::ALL);
+        const NONE: Rights = Rights::empty();
+        &[
+            (Op::Identify, ALL, NONE, Self::identify),
+            (Op::Retype, ALL, NONE, Self::retype),
+            (Op::Clear, Types::of(&[T::Ram, T::Frame]), R::WRITE, Self::clear),
+            (Op::Copy, Types::of(&[T::CNode]), R::WRITE, Self::copy),
+            (Op::Delete, Types::of(&[T::CNode]), R::WRITE, Self::delete),
+            (Op::IsFree, Types::of(&[T::CNode]), R::READ, Self::is_free),
+            (Op::Attach, Types::of(&[T::CNode]), R::WRITE, Self::attach),
+            (Op::Revoke, Types::of(&[T::CNode]), R::WRITE, Self::revoke),
+            (Op::Map, Types::of(&[T::VNode]), R::WRITE, Self::map),
+            (Op::Unmap, Types::of(&[T::VNode]), R::WRITE, Self::unmap),
+            (Op::Protect, Types::of(&[T::VNode]), R::WRITE, Self::protect),
+            (Op::Wait, Types::of(&[T::Dispatcher]), NONE, Self::wait),
+            (Op::Yield, Types::of(&[T::Dispatcher]), NONE, Self::yield_core),
+            (Op::Resume, Types::of(&[T::Dispatcher]), NONE, Self::resume),
+            (Op::Configure, Types::of(&[T::Dispatcher]), R::WRITE, Self::configure),
+            (Op::Start, Types::of(&[T::Dispatcher]), R::WRITE, Self::start),
+            (Op::Stop, Types::of(&[T::Dispatcher]), R::WRITE, Self::stop),
+            (Op::State, Types::of(&[T::Dispatcher]), NONE, Self::state),
+            (Op::MakeEndpoint, Types::of(&[T::Dispatcher]), R::GRANT, Self::make_endpoint),
+            (Op::ReplyWait, Types::of(&[T::Dispatcher]), NONE, Self::reply_wait),
+            (Op::Schedule, Types::of(&[T::Dispatcher]), R::CONTROL, Self::set_schedule),
+            (Op::Room, Types::of(&[T::Dispatcher]), R::WRITE, Self::room),
+            (Op::Signal, Types::of(&[T::Endpoint]), R::SIGNAL, Self::signal),
+            (Op::Send, Types::of(&[T::Endpoint]), R::SIGNAL, Self::send),
+            (Op::Call, Types::of(&[T::Endpoint]), R::SIGNAL, Self::call),
+            (Op::BindIrq, Types::of(&[T::Irq]), R::WRITE, Self::bind_irq),
+            (Op::AckIrq, Types::of(&[T::Irq]), R::WRITE, Self::ack_irq),
+            (Op::IrqTables, Types::of(&[T::Irq]), R::WRITE, Self::irq_tables),
+            (Op::PortIn, Types::of(&[T::IoPort]), R::READ, Self::port_in),
+            (Op::PortOut, Types::of(&[T::IoPort]), R::WRITE, Self::port_out),
+            (Op::StartCore, Types::of(&[T::Core]), R::CONTROL, Self::start_core),
+            (Op::Ring, Types::of(&[T::Core]), R::SIGNAL, Self::ring),
+            (Op::ConsoleWrite, Types::of(&[T::Kernel]), R::CONSOLE, Self::console_write),
+            (Op::Adopt, Types::of(&[T::Kernel]), R::CONTROL, Self::adopt),
+            (Op::Disown, Types::of(&[T::Kernel]), R::CONTROL, Self::disown),
+            (Op::PowerOff, Types::of(&[T::Kernel]), R::CONTROL, Self::power_off),
+            (Op::Counter, Types::of(&[T::Kernel]), NONE, Self::counter),
+        ]
+    };
+
+    /// The table, by the operations' numbers.
+    const ROWS: [Row<M>; Op::Counter as usize + 1] = {
+        let none: Row<M> = (Types::of(&CapType::ALL), Rights::empty(), |_, _| Err(Error::NoSuchOp));
+        let (mut rows, mut n) = ([none; Op::Counter as usize + 1], 0);
+        while n < Self::TABLE.len() {
+            let (op, types, rights, run) = Self::TABLE[n];
+            rows[op as usize] = (types, rights, run);
+            n += 1;
+        }
+        rows
+    };
+
     /// Does what the six words ask for.
     #[inline(never)]
     pub(crate) fn operate(&mut self, w: [u64; 6]) -> Result<Outcome, Error> {
-        use CapType as T;
         let (at, cap) = self.lookup(CPtr(w[0] as u32))?;
-        let call = Call { at, cap, w };
-        let op = Op::from_raw((w[0] >> 32) as u32).ok_or(Error::NoSuchOp)?;
-        match (cap.ty, op) {
-            (_, Op::Identify) => self.identify(&call),
-            (_, Op::Retype) => self.retype(&call),
-            (T::Ram | T::Frame, Op::Clear) => self.clear(&call),
-            (T::CNode, Op::Copy) => self.copy(&call),
-            (T::CNode, Op::Delete) => self.delete(&call),
-            (T::CNode, Op::IsFree) => self.is_free(&call),
-            (T::CNode, Op::Attach) => self.attach(&call),
-            (T::CNode, Op::Revoke) => self.revoke(&call),
-            (T::VNode, Op::Map) => self.map(&call),
-            (T::VNode, Op::Unmap) => self.unmap(&call),
-            (T::VNode, Op::Protect) => self.protect(&call),
-            (T::Dispatcher, Op::Wait) => self.wait(&call),
-            (T::Dispatcher, Op::Yield) => self.yield_core(&call),
-            (T::Dispatcher, Op::Resume) => self.resume(&call),
-            (T::Dispatcher, Op::Configure) => self.configure(&call),
-            (T::Dispatcher, Op::Start) => self.start(&call),
-            (T::Dispatcher, Op::Stop) => self.stop(&call),
-            (T::Dispatcher, Op::State) => self.state(&call),
-            (T::Dispatcher, Op::MakeEndpoint) => self.make_endpoint(&call),
-            (T::Dispatcher, Op::ReplyWait) => self.reply_wait(&call),
-            (T::Dispatcher, Op::Schedule) => self.set_schedule(&call),
-            (T::Dispatcher, Op::Room) => self.room(&call),
-            (T::Endpoint, Op::Signal) => self.signal(&call),
-            (T::Endpoint, Op::Send) => self.send(&call),
-            (T::Endpoint, Op::Call) => self.call(&call),
-            (T::Irq, Op::BindIrq) => self.bind_irq(&call),
-            (T::Irq, Op::AckIrq) => self.ack_irq(&call),
-            (T::Irq, Op::IrqTables) => self.irq_tables(&call),
-            (T::IoPort, Op::PortIn) => self.port_in(&call),
-            (T::IoPort, Op::PortOut) => self.port_out(&call),
-            (T::Core, Op::StartCore) => self.start_core(&call),
-            (T::Core, Op::Ring) => self.ring(&call),
-            (T::Kernel, Op::ConsoleWrite) => self.console_write(&call),
-            (T::Kernel, Op::Adopt) => self.adopt(&call),
-            (T::Kernel, Op::Disown) => self.disown(&call),
-            (T::Kernel, Op::PowerOff) => self.power_off(&call),
-            (T::Kernel, Op::Counter) => self.counter(&call),
-            _ => Err(Error::WrongType),
+        let rows = const { &Self::ROWS };
+        let &(types, rights, run) = rows.get((w[0] >> 32) as usize).ok_or(Error::NoSuchOp)?;
+        if !types.contains(cap.ty) {
+            return Err(Error::WrongType);
         }
+        if !cap.rights.contains(rights) {
+            return Err(Error::NoRight);
+        }
+        run(self, &Call { at, cap, w })
     }
 
-    fn identify(&self, call: &Call) -> Result<Outcome, Error> {
+    fn identify(&mut self, call: &Call) -> Result<Outcome, Error> {
         let cap = self.memory.slot(call.at).cap().ok_or(Error::EmptySlot)?;
         Ok(Outcome::Value(match call.w[1] {
             0 => {

@@ -11,7 +11,6 @@ use skerry_hal::Machine;
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn copy(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let source_root = self.root(call.cptr_hi(2), Rights::READ)?;
         let from = self.slot_at(source_root, call.cptr_lo(1))?;
         let to = self.slot_at(PhysAddr(call.cap.base), call.cptr_hi(1))?;
@@ -31,13 +30,11 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn is_free(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::READ)?;
         let at = self.slot_at(PhysAddr(call.cap.base), call.cptr_lo(1))?;
         Ok(Outcome::Value(u64::from(self.memory.slot(at).is_empty())))
     }
 
     pub(crate) fn attach(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let (from, cap) = self.lookup(call.cptr_lo(1))?;
         if cap.ty != CapType::CNode || call.w[2] >= u64::from(CNODE_SLOTS) {
             return Err(Error::BadArgument);

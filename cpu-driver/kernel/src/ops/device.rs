@@ -132,7 +132,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn bind_irq(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let line = Self::line(call)?;
         if call.cptr_lo(2) == CPtr::NULL {
             self.memory.machine().mask_irq(line);
@@ -161,7 +160,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn ack_irq(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let line = Self::line(call)?;
         let binding = self.irqs.find(line).ok_or(Error::BadState)?;
         binding.held = false;
@@ -175,7 +173,6 @@ impl<M: Machine> Kernel<M> {
 
     /// The interrupt controller keeps its tables in memory that the caller gives it (rule `user-pays`).
     pub(crate) fn irq_tables(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let (_, frame) = self.lookup_as(call.cptr_lo(1), CapType::Frame, Rights::READ | Rights::WRITE)?;
         let messages = u64::from(FIRST_MESSAGE);
         let at = PhysAddr(frame.base);
@@ -200,14 +197,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn port_in(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::READ)?;
         let (port, width) = Self::port(call)?;
         let value = self.memory.machine().port_read(port, width).ok_or(Error::Hardware)?;
         Ok(Outcome::Value(u64::from(value)))
     }
 
     pub(crate) fn port_out(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let (port, width) = Self::port(call)?;
         if self.memory.machine().port_write(port, width, call.lo(3)) {
             Ok(Outcome::Value(0))
@@ -217,7 +212,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn start_core(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::CONTROL)?;
         let core = HwId(Self::in_range(call)?);
         match self.memory.machine().start_core(core, PhysAddr(call.w[2]), PhysAddr(call.w[3])) {
             Ok(done) => Ok(Outcome::Value(u64::from(!done))),
@@ -228,7 +222,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn ring(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::SIGNAL)?;
         let core = HwId(Self::in_range(call)?);
         self.memory.machine().ring(core);
         Ok(Outcome::Value(0))

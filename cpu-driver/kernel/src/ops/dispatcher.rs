@@ -13,7 +13,6 @@ use skerry_hal::{Machine, UserContext};
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn configure(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let at = DcbRef::new(PhysAddr(call.cap.base));
         if self.memory.dcb(at).state() != State::New || !self.memory.dcb(at).cspace.eq(&PhysAddr(0)) {
             return Err(Error::BadState);
@@ -66,7 +65,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn start(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         self.make_ready(DcbRef::new(PhysAddr(call.cap.base)))?;
         Ok(self.after_waking(0))
     }
@@ -85,7 +83,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn stop(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let at = DcbRef::new(PhysAddr(call.cap.base));
         let own = self.schedule.current == at;
         self.kill(at);
@@ -98,7 +95,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn set_schedule(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::CONTROL)?;
         let (at, now) = (DcbRef::new(PhysAddr(call.cap.base)), self.memory.machine_ref().now());
         let [priority, budget, period] = [call.w[1], call.w[2], call.w[3]];
         if priority >= u64::from(PRIORITIES) || budget > period {

@@ -20,7 +20,6 @@ const MAX_REFUSED: u32 = 16;
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn make_endpoint(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::GRANT)?;
         if call.w[1] == 0 || call.w[1] & !event::USER != 0 {
             return Err(Error::BadArgument);
         }
@@ -84,7 +83,6 @@ impl<M: Machine> Kernel<M> {
     /// The dispatcher behind the endpoint invoked, which lives.
     #[inline]
     fn receiver(&mut self, call: &Call) -> Result<DcbRef, Error> {
-        call.need(Rights::SIGNAL)?;
         if call.cap.owner != self.core {
             return Err(Error::Remote);
         }
@@ -173,7 +171,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn room(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let at = RingRef::new(DcbRef::new(PhysAddr(call.cap.base)), call.w[1]);
         let ring = *self.memory.ring(at);
         if call.w[1] >= MAX_RINGS as u64 || ring.header.0 == 0 {

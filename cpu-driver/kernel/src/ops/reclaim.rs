@@ -37,7 +37,6 @@ const LINK: u64 = (1 << CURSOR) - 1;
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn delete(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         if call.w[1] == 0 {
             return self.take_away(SlotRef::NONE, None);
         }
@@ -52,7 +51,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn revoke(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let at = self.slot_at(PhysAddr(call.cap.base), call.cptr_lo(1))?;
         let cap = self.caps.check_revoke(&self.memory, at)?;
         let copies = call.hi(1) == 0;

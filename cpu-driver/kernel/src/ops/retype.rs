@@ -48,7 +48,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn clear(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let (offset, len) = (call.w[1], call.w[2]);
         let end = offset.checked_add(len).ok_or(Error::BadArgument)?;
         if len > MAX_CLEAR || end > call.cap.len {

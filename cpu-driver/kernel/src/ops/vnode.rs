@@ -47,7 +47,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn map(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let (first, count) = Self::entries(call)?;
         let table = PhysAddr(call.cap.base);
         let (from, cap) = self.lookup(call.cptr_lo(2))?;
@@ -118,7 +117,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn unmap(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let (first, count) = Self::entries(call)?;
         let table = PhysAddr(call.cap.base);
         let mut any = 0;
@@ -134,7 +132,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn protect(&mut self, call: &Call) -> Result<Outcome, Error> {
-        call.need(Rights::WRITE)?;
         let (first, count) = Self::entries(call)?;
         let (table, level) = (PhysAddr(call.cap.base), call.cap.level);
         let asked = u8::try_from(call.w[3]).ok().and_then(MapFlags::from_bits).ok_or(Error::BadArgument)?;
