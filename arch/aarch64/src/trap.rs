@@ -150,15 +150,15 @@ pub struct Frame {
 
 global_asm!(
     r#"
-    .macro vector name, number
-    .balign 128
-    .ifc    \name, unexpected
+    // An entry has 32 instructions. What is not expected needs three of them; the stubs lie in the rest.
+    .macro  slot number
+    .org    skerry_vectors + 128 * \number
+    .endm
+    .macro  unexpected number
+    slot    \number
     msr     tpidr_el0, x0       // the program's, which will not run again
     mov     x0, #\number
     b       skerry_unexpected
-    .else
-    b       \name
-    .endif
     .endm
 
     // Stores or loads pairs of registers, each pair at its place in an array of all.
@@ -188,92 +188,7 @@ global_asm!(
     .balign 2048
     .global skerry_vectors
 skerry_vectors:
-    .irp    number, 0, 1, 2, 3, 4, 5, 6, 7
-    vector  unexpected, \number
-    .endr
-    .balign 128
-    // A synchronous exception at EL0. Two registers go below the stack pointer: the kernel has no live frame.
-    stp     x16, x17, [sp, #-16]
-    mrs     x16, esr_el1
-    ubfx    x17, x16, #26, #6
-    cmp     x17, #0x15          // SVC from AArch64
-    b.ne    skerry_fault
-    ldr     x16, [sp, #{current}]
-    pairs   stp, x16, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
-    mrs     x9, sp_el0
-    mrs     x10, elr_el1
-    mrs     x11, spsr_el1
-    stp     x9, x10, [x16, #{sp}]
-    stp     x11, xzr, [x16, #{pstate}]
-    ldp     x6, x7, [sp, #{handler}]
-    blr     x7
-    b       skerry_syscall_return
-    vector  skerry_interrupt, 9
-    vector  unexpected, 10
-    vector  skerry_system_error, 11
-    .irp    number, 12, 13, 14, 15
-    vector  unexpected, \number
-    .endr
-    .balign 128
-
-skerry_syscall_return:
-    ldr     x16, [sp, #{current}]
-    cmp     x0, x16
-    b.ne    skerry_resume
-    ldr     x17, [x16, #{full}]
-    cbnz    x17, 2f
-    ldp     x0, x1, [x16]
-    ldr     x30, [x16, #240]
-    // A new page-table entry must be seen by the walker before the program uses it (Arm ARM D8.2.6); a removed one
-    // has been dealt with by the flush.
-    dsb     ishst
-    .irp    n, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
-    mov     x\n, xzr
-    .endr
-    eret
-
-skerry_fault:
-    save_full
-    mrs     x0, esr_el1
-    mrs     x1, far_el1
-    ldr     x3, [sp, #{handler}]
-    ldr     x7, [sp, #{fault}]
-    blr     x7
-    b       skerry_resume
-
-    // A system error at EL0: the program touched memory that answered with an error. ESR says so (EC 0x2f).
-skerry_system_error:
-    stp     x16, x17, [sp, #-16]
-    b       skerry_fault
-
-skerry_interrupt:
-    stp     x16, x17, [sp, #-16]
-    save_full
-1:  ldr     x0, [sp, #{handler}]
-    ldr     x7, [sp, #{interrupt}]
-    blr     x7
-
-    // x0: context to run, or null.
-    .global skerry_resume
-skerry_resume:
-    cbnz    x0, 2f
-    dsb     sy
-    wfi                         // a pending interrupt wakes it though masked
-    b       1b
-2:  mov     x16, x0
-    str     x16, [sp, #{current}]
-    ldp     x0, x1, [x16, #{sp}]
-    ldr     x2, [x16, #{pstate}]
-    msr     sp_el0, x0
-    msr     elr_el1, x1
-    msr     spsr_el1, x2
-    dsb     ishst
-    pairs   ldp, x16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    pairs   ldp, x16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29
-    ldr     x30, [x16, #240]
-    ldp     x16, x17, [x16, #128]
-    eret
-
+    unexpected 0
     // x0: vector number; the real x0 is in TPIDR_EL0. A stack of its own, for the kernel's may be what overflowed.
 skerry_unexpected:
     msr     tpidrro_el0, x1
@@ -292,6 +207,93 @@ skerry_unexpected:
     stp     x2, x3, [sp]
     mov     x0, sp
     b       {fault_in_kernel}
+
+    unexpected 1
+skerry_syscall_return:
+    ldr     x16, [sp, #{current}]
+    cmp     x0, x16
+    b.ne    skerry_resume
+    ldr     x17, [x16, #{full}]
+    cbnz    x17, skerry_go_on   // x0: the context
+    ldp     x0, x1, [x16]
+    ldr     x30, [x16, #240]
+    // A new page-table entry must be seen by the walker before the program uses it (Arm ARM D8.2.6); a removed one
+    // has been dealt with by the flush.
+    dsb     ishst
+    .irp    n, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
+    mov     x\n, xzr
+    .endr
+    eret
+
+    unexpected 2
+skerry_fault:
+    save_full
+    mrs     x0, esr_el1
+    mrs     x1, far_el1
+    ldr     x3, [sp, #{handler}]
+    ldr     x7, [sp, #{fault}]
+    blr     x7
+    b       skerry_resume
+
+    unexpected 3
+    // x0: context to run, or null.
+    .global skerry_resume
+skerry_resume:
+    cbnz    x0, skerry_go_on
+    dsb     sy
+    wfi                         // a pending interrupt wakes it though masked
+    b       1f
+skerry_go_on:
+    mov     x16, x0
+    str     x16, [sp, #{current}]
+    ldp     x0, x1, [x16, #{sp}]
+    ldr     x2, [x16, #{pstate}]
+    msr     sp_el0, x0
+    msr     elr_el1, x1
+    msr     spsr_el1, x2
+    dsb     ishst
+    pairs   ldp, x16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    pairs   ldp, x16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29
+    ldr     x30, [x16, #240]
+    ldp     x16, x17, [x16, #128]
+    eret
+
+    .irp    number, 4, 5, 6, 7
+    unexpected \number
+    .endr
+    // A synchronous exception at EL0. Two registers go below the stack pointer: the kernel has no live frame.
+    slot    8
+    stp     x16, x17, [sp, #-16]
+    mrs     x16, esr_el1
+    ubfx    x17, x16, #26, #6
+    cmp     x17, #0x15          // SVC from AArch64
+    b.ne    skerry_fault
+    ldr     x16, [sp, #{current}]
+    pairs   stp, x16, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
+    mrs     x9, sp_el0
+    mrs     x10, elr_el1
+    mrs     x11, spsr_el1
+    stp     x9, x10, [x16, #{sp}]
+    stp     x11, xzr, [x16, #{pstate}]
+    ldp     x6, x7, [sp, #{handler}]
+    blr     x7
+    b       skerry_syscall_return
+    // An interrupt at EL0.
+    slot    9
+    stp     x16, x17, [sp, #-16]
+    save_full
+1:  ldr     x0, [sp, #{handler}]
+    ldr     x7, [sp, #{interrupt}]
+    blr     x7
+    b       skerry_resume
+    unexpected 10
+    // A system error at EL0: the program touched memory that answered with an error. ESR says so (EC 0x2f).
+    slot    11
+    stp     x16, x17, [sp, #-16]
+    b       skerry_fault
+    .irp    number, 12, 13, 14, 15
+    unexpected \number
+    .endr
     .ltorg
     .text
 "#,

@@ -54,7 +54,7 @@ unsafe extern "C" {
 }
 
 /// Bytes from one stub to the next at `skerry_vectors`.
-pub const STUB_BYTES: u64 = 16;
+pub const STUB_BYTES: u64 = 9;
 
 /// Loads all tables.
 ///

@@ -228,7 +228,7 @@ global_asm!(
     ".pushsection .text.skerry_trap,\"ax\",@progbits",
     // One stub per vector, {stub} bytes each. Vectors without an error code get a 0.
     ".macro skerry_vector n",
-    ".balign {stub}",
+    ".org skerry_vectors + {stub} * \\n",
     ".if \\n > 31 || ((0x60227d00 >> (\\n & 31)) & 1) == 0",
     "push 0",
     ".endif",
@@ -239,7 +239,6 @@ global_asm!(
     "jmp skerry_trap",
     ".endif",
     ".endm",
-    ".balign {stub}",
     ".globl skerry_vectors",
     "skerry_vectors:",
     ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
