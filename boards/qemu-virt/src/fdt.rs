@@ -2,8 +2,6 @@
 //! memory, `/chosen`, the PSCI method. One pass, no recursion, every access checked: whatever the bytes, the answer is
 //! facts or an error. The crate `fdt` panics on malformed trees; `init`, which can afford to be careful, uses it.
 
-use core::ops::Range;
-
 /// Memory nodes and reservations that are kept, each.
 pub const MAX_RANGES: usize = 16;
 
@@ -105,6 +103,42 @@ const MAGIC: u32 = 0xd00d_feed;
 /// Depths of nodes that matter: root, its children, theirs.
 const DEEPEST: usize = 3;
 
+/// Tokens of the structure block.
+mod token {
+    pub const BEGIN: u64 = 1;
+    pub const END: u64 = 2;
+    pub const PROPERTY: u64 = 3;
+    pub const NOP: u64 = 4;
+    pub const FINISH: u64 = 9;
+}
+
+/// Properties that matter.
+#[derive(Clone, Copy)]
+enum Name {
+    AddressCells,
+    SizeCells,
+    Memory,
+    NumaNode,
+    Reserved,
+    InitrdStart,
+    InitrdEnd,
+    Bootargs,
+    Method,
+}
+
+/// How they are spelt, and where they are: how many nodes deep, and below which of the root's children, or anywhere.
+static NAMES: [(usize, &[u8], &[u8], Name); 9] = [
+    (0, b"", b"#address-cells", Name::AddressCells),
+    (0, b"", b"#size-cells", Name::SizeCells),
+    (2, b"memory", b"reg", Name::Memory),
+    (2, b"memory", b"numa-node-id", Name::NumaNode),
+    (3, b"reserved-memory", b"reg", Name::Reserved),
+    (2, b"chosen", b"linux,initrd-start", Name::InitrdStart),
+    (2, b"chosen", b"linux,initrd-end", Name::InitrdEnd),
+    (2, b"chosen", b"bootargs", Name::Bootargs),
+    (2, b"psci", b"method", Name::Method),
+];
+
 /// The whole length of the tree that starts with `header`.
 ///
 /// # Errors
@@ -118,219 +152,130 @@ pub fn total_size(header: &[u8]) -> Result<usize, FdtError> {
     Ok(word(4)? as usize)
 }
 
-/// Where the walk is: which of the nodes that matter it is inside of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Node {
-    Root,
-    Memory,
-    Chosen,
-    Psci,
-    ReservedMemory,
-    Reserved,
-    Other,
-}
-
-/// Properties that matter.
-#[derive(Clone, Copy)]
-enum Name {
-    AddressCells,
-    SizeCells,
-    Reg,
-    NumaNode,
-    InitrdStart,
-    InitrdEnd,
-    Bootargs,
-    Method,
-}
-
-/// How they are spelt.
-static NAMES: [(&[u8], Name); 8] = [
-    (b"#address-cells", Name::AddressCells),
-    (b"#size-cells", Name::SizeCells),
-    (b"reg", Name::Reg),
-    (b"numa-node-id", Name::NumaNode),
-    (b"linux,initrd-start", Name::InitrdStart),
-    (b"linux,initrd-end", Name::InitrdEnd),
-    (b"bootargs", Name::Bootargs),
-    (b"method", Name::Method),
-];
-
 /// Reads the tree in `blob`.
 ///
 /// # Errors
 /// See [`FdtError`].
 pub fn read(blob: &[u8]) -> Result<Facts<'_>, FdtError> {
     let blob = blob.get(..total_size(blob)?).ok_or(FdtError::Truncated)?;
-    let word = |at| be32(blob, at).map(|w| w as usize).ok_or(FdtError::Truncated);
-    let part = |start: usize, len: usize| {
-        let range: Range<usize> = start..start.checked_add(len).ok_or(FdtError::Truncated)?;
-        blob.get(range).ok_or(FdtError::Truncated)
+    let part = |start, len: Option<usize>| {
+        let word = |at| be32(blob, at).map(|word| word as usize);
+        let rest = blob.get(word(start)?..)?;
+        rest.get(..len.map_or(Some(rest.len()), word)?)
     };
-    let structure = part(word(8)?, word(36)?)?;
-    let strings = part(word(12)?, word(32)?)?;
-    let mut facts = Facts::default();
-    let mut at = word(16)?;
+    let parts = (part(16, None), part(8, Some(36)), part(12, Some(32)));
+    let (Some(reserved), Some(structure), Some(strings)) = parts else { return Err(FdtError::Truncated) };
+    let (mut facts, mut entries) = (Facts::default(), Cells(reserved));
     loop {
-        let (base, len) = (be64(blob, at), be64(blob, at.saturating_add(8)));
-        let (Some(base), Some(len)) = (base, len) else { return Err(FdtError::Truncated) };
+        let (base, len) = (entries.number(2)?, entries.number(2)?);
         if (base, len) == (0, 0) {
             break;
         }
         facts.reserved.push(base, len)?;
-        at += 16;
     }
-    Walk { structure, strings, at: 0, depth: 0, facts, cells: [(2, 1); DEEPEST] }.run()
+    walk(Cells(structure), strings, &mut facts)?;
+    Ok(facts)
 }
 
-struct Walk<'a> {
-    structure: &'a [u8],
-    strings: &'a [u8],
-    at: usize,
-    depth: usize,
-    facts: Facts<'a>,
-    /// `#address-cells` and `#size-cells` that the nodes at each depth set for their children.
-    cells: [(u32, u32); DEEPEST],
-}
-
-impl<'a> Walk<'a> {
-    fn run(mut self) -> Result<Facts<'a>, FdtError> {
-        const BEGIN: u32 = 1;
-        const END: u32 = 2;
-        const PROPERTY: u32 = 3;
-        const NOP: u32 = 4;
-        const FINISH: u32 = 9;
-        // The nodes from the root to here; deeper ones do not matter.
-        let mut path = [Node::Other; DEEPEST];
-        let mut first_bank = 0;
-        loop {
-            match self.word()? {
-                BEGIN => {
-                    let name = until_zero(self.structure.get(self.at..).unwrap_or(&[]))?;
-                    self.skip(name.len() + 1)?;
-                    let parent = self.depth.checked_sub(1).and_then(|d| path.get(d)).copied();
-                    let node = kind(self.depth, parent, name);
-                    if let Some(slot) = path.get_mut(self.depth) {
-                        *slot = node;
-                        self.cells[self.depth % DEEPEST] = (2, 1);
-                    }
-                    first_bank = self.facts.memory.used;
-                    self.depth += 1;
+/// From one token to the next.
+fn walk<'a>(mut tokens: Cells<'a>, strings: &'a [u8], facts: &mut Facts<'a>) -> Result<(), FdtError> {
+    // The root's child that this is, or is below of, without its unit address. And `#address-cells` and `#size-cells`, as
+    // set by the root's parent, so to speak, and by each node from the root to here for its children.
+    let (mut child, mut cells) = (&[][..], [(2, 1); DEEPEST + 1]);
+    let (mut depth, mut first_bank) = (0_usize, 0);
+    loop {
+        match tokens.number(1)? {
+            token::BEGIN => {
+                let name = until_zero(tokens.0)?;
+                tokens.bytes(name.len() + 1)?;
+                depth += 1;
+                if depth == 2 {
+                    child = name.split(|&byte| byte == b'@').next().unwrap_or_default();
                 }
-                END => self.depth = self.depth.checked_sub(1).ok_or(FdtError::BadStructure)?,
-                PROPERTY => {
-                    let len = self.word()? as usize;
-                    let name = self.word()? as usize;
-                    let value = self.structure.get(self.at..).and_then(|rest| rest.get(..len));
-                    let value = value.ok_or(FdtError::Truncated)?;
-                    self.skip(len)?;
-                    let name = until_zero(self.strings.get(name..).ok_or(FdtError::Truncated)?)?;
-                    let depth = self.depth.checked_sub(1).ok_or(FdtError::BadStructure)?;
-                    if let Some(&node) = path.get(depth) {
-                        self.property(node, depth, name, value, first_bank)?;
-                    }
+                if let Some(own) = cells.get_mut(depth) {
+                    *own = (2, 1);
                 }
-                NOP => {}
-                FINISH if self.depth == 0 => return Ok(self.facts),
-                _ => return Err(FdtError::BadStructure),
+                first_bank = facts.memory.used;
             }
+            token::END => depth = depth.checked_sub(1).ok_or(FdtError::BadStructure)?,
+            token::PROPERTY => {
+                let len = tokens.number(1)? as usize;
+                let name = strings.get(tokens.number(1)? as usize..).ok_or(FdtError::Truncated)?;
+                let (name, value) = (until_zero(name)?, tokens.bytes(len)?);
+                let above = depth.checked_sub(1).ok_or(FdtError::BadStructure)?;
+                let Some([above, own]) = cells.get_mut(above..=depth) else { continue };
+                let here = |it: &&(usize, &[u8], &[u8], Name)| {
+                    (it.0 == 0 || (it.0, it.1) == (depth, child)) && it.2 == name
+                };
+                let Some((.., name)) = NAMES.iter().find(here) else { continue };
+                match name {
+                    Name::AddressCells => own.0 = Cells(value).number(1)?,
+                    Name::SizeCells => own.1 = Cells(value).number(1)?,
+                    Name::Memory => ranges(value, *above, &mut facts.memory)?,
+                    Name::NumaNode => {
+                        let node = Cells(value).number(1)? as u32;
+                        let banks = facts.memory.banks.get_mut(first_bank..facts.memory.used);
+                        banks.unwrap_or_default().iter_mut().for_each(|bank| bank.node = node);
+                    }
+                    Name::Reserved => ranges(value, *above, &mut facts.reserved)?,
+                    Name::InitrdStart => facts.initrd.0 = address(value)?,
+                    Name::InitrdEnd => facts.initrd.1 = address(value)?,
+                    Name::Bootargs => facts.bootargs = until_zero(value)?,
+                    Name::Method => facts.psci_method = until_zero(value)?,
+                }
+            }
+            token::NOP => {}
+            token::FINISH if depth == 0 => return Ok(()),
+            _ => return Err(FdtError::BadStructure),
         }
     }
+}
 
-    fn property(
-        &mut self,
-        node: Node,
-        depth: usize,
-        name: &[u8],
-        value: &'a [u8],
-        first_bank: usize,
-    ) -> Result<(), FdtError> {
-        let above = self.cells[depth.saturating_sub(1) % DEEPEST];
-        let Some((_, name)) = NAMES.iter().find(|(spelt, _)| *spelt == name) else { return Ok(()) };
-        match (node, name) {
-            (_, Name::AddressCells) => self.cells[depth % DEEPEST].0 = cell(value)?,
-            (_, Name::SizeCells) => self.cells[depth % DEEPEST].1 = cell(value)?,
-            (Node::Memory, Name::Reg) => ranges(value, above, &mut self.facts.memory)?,
-            (Node::Memory, Name::NumaNode) => {
-                let node = cell(value)?;
-                let used = self.facts.memory.used;
-                let banks = self.facts.memory.banks.get_mut(first_bank..used);
-                banks.unwrap_or_default().iter_mut().for_each(|bank| bank.node = node);
-            }
-            (Node::Reserved, Name::Reg) => ranges(value, above, &mut self.facts.reserved)?,
-            (Node::Chosen, Name::InitrdStart) => self.facts.initrd.0 = address(value)?,
-            (Node::Chosen, Name::InitrdEnd) => self.facts.initrd.1 = address(value)?,
-            (Node::Chosen, Name::Bootargs) => self.facts.bootargs = until_zero(value)?,
-            (Node::Psci, Name::Method) => self.facts.psci_method = until_zero(value)?,
-            _ => {}
+/// Takes cells, of 32 bits, one after another.
+struct Cells<'a>(&'a [u8]);
+
+impl<'a> Cells<'a> {
+    /// A number of this many cells.
+    #[inline(never)]
+    fn number(&mut self, cells: u64) -> Result<u64, FdtError> {
+        let mut number = 0;
+        for _ in 0..cells {
+            number = number << 32 | u64::from(be32(self.0, 0).ok_or(FdtError::Truncated)?);
+            self.0 = self.0.get(4..).unwrap_or_default();
         }
-        Ok(())
+        Ok(number)
     }
 
+    /// So many bytes; steps over what fills their last cell.
     #[inline(never)]
-    fn word(&mut self) -> Result<u32, FdtError> {
-        let word = be32(self.structure, self.at).ok_or(FdtError::Truncated)?;
-        self.at += 4;
-        Ok(word)
-    }
-
-    /// Steps over `bytes` and to the next word.
-    #[inline(never)]
-    fn skip(&mut self, bytes: usize) -> Result<(), FdtError> {
-        let end = self.at.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(4));
-        self.at = end.ok_or(FdtError::Truncated)?;
-        Ok(())
+    fn bytes(&mut self, len: usize) -> Result<&'a [u8], FdtError> {
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(FdtError::Truncated)?;
+        self.0 = rest.get(len.wrapping_neg() % 4..).unwrap_or_default();
+        Ok(bytes)
     }
 }
 
-/// What a node at `depth` (0 is the root) with this name is.
-fn kind(depth: usize, parent: Option<Node>, name: &[u8]) -> Node {
-    // Without the unit address.
-    let stem = name.split(|&byte| byte == b'@').next().unwrap_or_default();
-    match (depth, parent, stem) {
-        (0, ..) => Node::Root,
-        (1, _, b"memory") => Node::Memory,
-        (1, _, b"chosen") => Node::Chosen,
-        (1, _, b"psci") => Node::Psci,
-        (1, _, b"reserved-memory") => Node::ReservedMemory,
-        (2, Some(Node::ReservedMemory), _) => Node::Reserved,
-        _ => Node::Other,
-    }
-}
-
-fn ranges(mut value: &[u8], (address, size): (u32, u32), into: &mut Banks) -> Result<(), FdtError> {
+#[inline(never)]
+fn ranges(value: &[u8], (address, size): (u64, u64), into: &mut Banks) -> Result<(), FdtError> {
     if !(1..=2).contains(&address) || !(1..=2).contains(&size) {
         return Err(FdtError::BadRange);
     }
-    while !value.is_empty() {
-        let base = number(&mut value, address)?;
-        let len = number(&mut value, size)?;
+    let mut cells = Cells(value);
+    while !cells.0.is_empty() {
+        let (Ok(base), Ok(len)) = (cells.number(address), cells.number(size)) else {
+            return Err(FdtError::BadRange);
+        };
         into.push(base, len)?;
     }
     Ok(())
 }
 
-/// Takes a number of one or two cells.
-fn number(value: &mut &[u8], cells: u32) -> Result<u64, FdtError> {
-    let mut number = 0;
-    for _ in 0..cells {
-        number = number << 32 | u64::from(be32(value, 0).ok_or(FdtError::BadRange)?);
-        *value = value.get(4..).unwrap_or(&[]);
-    }
-    Ok(number)
-}
-
 /// An address in as many cells as there are.
-#[inline(never)]
-fn address(mut value: &[u8]) -> Result<u64, FdtError> {
+fn address(value: &[u8]) -> Result<u64, FdtError> {
     match value.len() {
-        4 => number(&mut value, 1),
-        8 => number(&mut value, 2),
+        4 | 8 => Cells(value).number(value.len() as u64 / 4),
         _ => Err(FdtError::BadRange),
     }
-}
-
-fn cell(value: &[u8]) -> Result<u32, FdtError> {
-    be32(value, 0).ok_or(FdtError::Truncated)
 }
 
 #[inline(never)]
@@ -342,10 +287,6 @@ fn until_zero(bytes: &[u8]) -> Result<&[u8], FdtError> {
 #[inline(never)]
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn be64(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 #[cfg(test)]
