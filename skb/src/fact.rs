@@ -2,8 +2,11 @@
 //! interrupt on a PC, the interrupt ID on a GIC. NUMA nodes are numbered as the firmware numbers them.
 
 use crate::field::*;
+use crate::rules::Datum;
 use crate::wire::{PAYLOAD, Reader, WireError, Writer};
-use skerry_hal::{HwId, IslandId, PhysAddr, PhysRange};
+use alloc::string::String;
+use alloc::vec::Vec;
+use skerry_hal::{CoreId, HwId, IslandId, PhysAddr, PhysRange};
 
 /// A kind of fact: what [`View::all`](crate::View::all) can be asked for.
 pub trait Kind: Copy {
@@ -52,6 +55,21 @@ macro_rules! facts {
             /// The name of its kind.
             pub const fn kind(&self) -> &'static str {
                 match self { $(Self::$kind(_) => stringify!($kind),)* }
+            }
+
+            /// The relations that rules see: for each kind, in the order of [`NUMBERS`](Self::NUMBERS), its name and those of
+            /// its columns.
+            pub fn tables() -> Vec<(String, Vec<String>)> {
+                alloc::vec![$((snake(stringify!($kind)), {
+                    let mut columns = Vec::new();
+                    $(columns.extend(<$type as Field>::COLUMNS.iter().map(|end| alloc::format!("{}{end}", stringify!($field))));)*
+                    columns
+                })),*]
+            }
+
+            /// Its columns in its relation.
+            pub fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+                match self { $(Self::$kind(it) => { $(it.$field.cells(put);)* })* }
             }
 
             pub(crate) fn put(&self, to: &mut Writer<'_>) {
@@ -254,5 +272,87 @@ facts! {
     InitialFile = 18 {
         /// Where.
         range: PhysRange,
+    }
+    /// A cache of a core.
+    Cache = 19 {
+        /// The core.
+        core: CoreId,
+        /// Its level, from 1.
+        level: u8,
+        /// What it holds.
+        kind: CacheKind,
+        /// Bytes.
+        size: u64,
+        /// Bytes of a line.
+        line: u16,
+        /// Cores of an island that name the same number for a level and kind share it.
+        shared: u32,
+    }
+    /// A core can do this.
+    CpuFeature = 20 {
+        /// The core.
+        core: CoreId,
+        /// What its maker calls it, in small letters.
+        name: Name,
+    }
+    /// A core lies in a package.
+    Package = 21 {
+        /// The core.
+        core: CoreId,
+        /// The package's number within the island.
+        package: u32,
+    }
+    /// How long a message takes from one core to another.
+    Latency = 22 {
+        /// Who sends.
+        from: CoreId,
+        /// Who receives.
+        to: CoreId,
+        /// Nanoseconds.
+        ns: u32,
+    }
+    /// How many messages go from one core to another when they follow each other.
+    Throughput = 23 {
+        /// Who sends.
+        from: CoreId,
+        /// Who receives.
+        to: CoreId,
+        /// Messages in a millisecond.
+        per_ms: u32,
+    }
+    /// This island's end of a link.
+    LinkEnd = 24 {
+        /// The core that holds it.
+        core: CoreId,
+        /// The island at the other end.
+        peer: IslandId,
+        /// What it is made of.
+        kind: LinkKind,
+        /// Nanoseconds that a message takes to the other end.
+        ns: u32,
+    }
+    /// The interconnect joins two packages of the island: no machine tells that, somebody must say so.
+    Interconnect = 25 {
+        /// A package.
+        from: u32,
+        /// Another.
+        to: u32,
+    }
+    /// A PCI function is near the cores of a node.
+    DeviceNear = 26 {
+        /// The function.
+        address: PciAddress,
+        /// The node.
+        node: u32,
+    }
+    /// A core that takes no part at present.
+    Offline = 27 {
+        /// The core.
+        core: CoreId,
+    }
+    /// The island whose knowledge this is: the only fact that is not for the others.
+    Here = 28 {
+        /// The island.
+        home: IslandId,
     }
 }

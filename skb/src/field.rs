@@ -2,9 +2,11 @@
 //! one after another, without padding. Every field has one spelling and every spelling that is accepted gives it
 //! back, so that a record survives the round trip bit for bit and two equal facts have equal records.
 
+use crate::rules::Datum;
 use crate::wire::{Reader, Writer};
+use alloc::string::{String, ToString};
 use core::fmt;
-use skerry_hal::{HwId, IslandId, PhysAddr, PhysRange};
+use skerry_hal::{CoreId, HwId, IslandId, PhysAddr, PhysRange};
 
 /// A type that a fact's field may have.
 pub trait Field: Copy + PartialEq {
@@ -14,9 +16,25 @@ pub trait Field: Copy + PartialEq {
     fn put(&self, to: &mut Writer<'_>);
     /// Reads it; `None` if the bytes are no value of this type.
     fn get(from: &mut Reader<'_>) -> Option<Self>;
+    /// What the columns that it makes in a relation are called, after the field's name.
+    const COLUMNS: &[&str] = &[""];
+    /// Its columns.
+    fn cells(&self, put: &mut dyn FnMut(Datum<'_>));
     /// Some value, for tests.
     #[cfg(test)]
     fn sample(random: &mut dyn FnMut() -> u64) -> Self;
+}
+
+/// `MemoryNode` as `memory_node`.
+pub(crate) fn snake(camel: &str) -> String {
+    let mut snake = String::new();
+    for (at, letter) in camel.char_indices() {
+        if letter.is_ascii_uppercase() && at > 0 {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
 }
 
 macro_rules! integers {
@@ -28,6 +46,9 @@ macro_rules! integers {
             }
             fn get(from: &mut Reader<'_>) -> Option<Self> {
                 from.array().map(<$type>::from_le_bytes)
+            }
+            fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+                put(Datum::Int((*self).into()));
             }
             #[cfg(test)]
             fn sample(random: &mut dyn FnMut() -> u64) -> Self {
@@ -47,6 +68,9 @@ macro_rules! wrappers {
             }
             fn get(from: &mut Reader<'_>) -> Option<Self> {
                 <$inner>::get(from).map(Self)
+            }
+            fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+                self.0.cells(put);
             }
             #[cfg(test)]
             fn sample(random: &mut dyn FnMut() -> u64) -> Self {
@@ -69,9 +93,30 @@ impl Field for bool {
             _ => None,
         }
     }
+    /// `true` or `false`.
+    fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+        put(Datum::Text(if *self { "true" } else { "false" }));
+    }
     #[cfg(test)]
     fn sample(random: &mut dyn FnMut() -> u64) -> Self {
         random() & 1 == 1
+    }
+}
+
+impl Field for CoreId {
+    const SIZE: usize = u32::SIZE;
+    fn put(&self, to: &mut Writer<'_>) {
+        self.raw().put(to);
+    }
+    fn get(from: &mut Reader<'_>) -> Option<Self> {
+        u32::get(from).map(Self::from_raw)
+    }
+    fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+        put(Datum::Core(*self));
+    }
+    #[cfg(test)]
+    fn sample(random: &mut dyn FnMut() -> u64) -> Self {
+        Self::from_raw(u32::sample(random))
     }
 }
 
@@ -85,6 +130,12 @@ impl Field for PhysRange {
     fn get(from: &mut Reader<'_>) -> Option<Self> {
         let range = Self::new(PhysAddr::get(from)?, u64::get(from)?);
         range.base.checked_add(range.len).map(|_| range)
+    }
+    /// Its first address, and its bytes.
+    const COLUMNS: &[&str] = &["", "_len"];
+    fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+        self.base.cells(put);
+        self.len.cells(put);
     }
     #[cfg(test)]
     fn sample(random: &mut dyn FnMut() -> u64) -> Self {
@@ -103,6 +154,14 @@ impl<T: Field + Default> Field for Option<T> {
             (true, value) => Some(Some(value)),
             (false, value) if value == T::default() => Some(None),
             (false, _) => None,
+        }
+    }
+    const COLUMNS: &[&str] = T::COLUMNS;
+    /// `none` in every column, or what it is.
+    fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+        match self {
+            Some(it) => it.cells(put),
+            None => T::COLUMNS.iter().for_each(|_| put(Datum::Text("none"))),
         }
     }
     #[cfg(test)]
@@ -154,6 +213,10 @@ impl Field for PciAddress {
         let [bus, device, function] = from.array()?;
         (device < 32 && function < 8).then_some(Self { segment, bus, device, function })
     }
+    /// As it is spelt: `"0000:00:02.0"`.
+    fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+        put(Datum::Text(&self.to_string()));
+    }
     #[cfg(test)]
     fn sample(random: &mut dyn FnMut() -> u64) -> Self {
         let r = random();
@@ -201,6 +264,9 @@ impl Field for Name {
     fn get(from: &mut Reader<'_>) -> Option<Self> {
         Self::check(from.array()?)
     }
+    fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+        put(Datum::Text(self.as_str()));
+    }
     #[cfg(test)]
     fn sample(random: &mut dyn FnMut() -> u64) -> Self {
         let mut name = [0; 16];
@@ -224,6 +290,9 @@ macro_rules! codes {
             }
             fn get(from: &mut Reader<'_>) -> Option<Self> {
                 match u8::get(from)? { $($code => Some(Self::$name),)* _ => None }
+            }
+            fn cells(&self, put: &mut dyn FnMut(Datum<'_>)) {
+                put(Datum::Text(&snake(match self { $(Self::$name => stringify!($name),)* })));
             }
             #[cfg(test)]
             fn sample(random: &mut dyn FnMut() -> u64) -> Self {
@@ -292,6 +361,24 @@ codes! {
         Hpet = 3,
         /// The ACPI power-management timer, a port.
         AcpiPm = 4,
+    }
+    /// What a cache holds.
+    CacheKind {
+        /// Data.
+        Data = 1,
+        /// Instructions.
+        Instruction = 2,
+        /// Both.
+        Unified = 3,
+    }
+    /// What a link is made of.
+    LinkKind {
+        /// Memory that both islands map.
+        SharedMemory = 1,
+        /// Ethernet.
+        Ethernet = 2,
+        /// A serial line.
+        Serial = 3,
     }
     /// How a core asks the firmware for a service.
     Conduit {

@@ -12,14 +12,16 @@
 //! | [`wire`] | [`Record`], a fact with its origin; [`WireRecord`], its 64 bytes; conversion both ways, checked |
 //! | [`store`] | [`Store`], a bounded set of records |
 //! | [`query`] | [`View`]: typed questions about one island |
+//! | [`rules`] | [`Knowledge`](rules::Knowledge): rules over facts, written at run time, and questions about what follows |
+//! | [`policy`] | multicast trees, transports, driver placement, NUMA order: rule files, and their answers as types |
 //! | [`cmdline`] | [`CommandLine`]: what the fleet runner asserts about an island |
 //!
 //! A fact flows so: `apps/init` turns firmware tables into facts and `apps/pci` adds its own; both hand them on as
 //! [`WireRecord`]s, in a frame or in messages; the receiver decodes each one, which validates it, and
 //! [`Store::insert`]s it; monitors and the shell ask a [`View`].
 //!
-//! There are no rules yet: a question is a Rust function. All here is pure (rule `sans-io`), and no fact names an
-//! ISA's register: a bus address is a number that somebody else makes sense of.
+//! All here is pure (rule `sans-io`), and no fact names an ISA's register: a bus address is a number that somebody else
+//! makes sense of.
 //!
 //! Neighbours: below it only `arch/hal`, for the names of things; above it `monitor/` and `apps/`.
 #![cfg_attr(not(test), no_std)]
@@ -30,17 +32,20 @@ extern crate alloc;
 pub mod cmdline;
 pub mod fact;
 pub mod field;
+pub mod policy;
 pub mod query;
+pub mod rules;
 pub mod store;
 pub mod wire;
 
 pub use cmdline::{CommandLine, CommandLineError, Link};
 pub use fact::*;
 pub use field::{
-    Conduit, ConsoleKind, ControllerKind, InterruptPartKind, Name, PciAddress, PciSpace, TimerKind, Trigger,
+    CacheKind, Conduit, ConsoleKind, ControllerKind, InterruptPartKind, LinkKind, Name, PciAddress, PciSpace,
+    TimerKind, Trigger,
 };
 pub use query::View;
-pub use skerry_hal::{Epoch, HwId, IslandId, PhysAddr, PhysRange};
+pub use skerry_hal::{CoreId, Epoch, HwId, IslandId, PhysAddr, PhysRange};
 pub use store::{Store, StoreError};
 pub use wire::{Origin, Record, Source, WireError, WireRecord};
 

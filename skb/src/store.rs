@@ -1,8 +1,10 @@
 //! A bounded set of records.
 
+use crate::rules::hash;
 use crate::{Fact, IslandId, Origin, Record, View, WireError, WireRecord};
 use alloc::vec::Vec;
 use core::fmt;
+use hashbrown::HashTable;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Records a store holds unless told otherwise: enough for 256 cores in 32 nodes with all their distances.
@@ -35,10 +37,18 @@ impl fmt::Display for StoreError {
 impl core::error::Error for StoreError {}
 
 /// A bounded set of records, in the order in which they came.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Store {
     records: Vec<Record>,
+    /// Where each record is, so that none is there twice.
+    places: HashTable<u32>,
     limit: usize,
+}
+
+impl PartialEq for Store {
+    fn eq(&self, other: &Self) -> bool {
+        self.limit == other.limit && self.records == other.records
+    }
 }
 
 impl Default for Store {
@@ -50,19 +60,38 @@ impl Default for Store {
 impl Store {
     /// An empty store for at most `limit` records.
     pub const fn new(limit: usize) -> Self {
-        Self { records: Vec::new(), limit }
+        Self { records: Vec::new(), places: HashTable::new(), limit }
     }
 
     /// Adds a record; answers whether it is new. At the limit a new record is refused and nothing changes.
     pub fn insert(&mut self, record: Record) -> Result<bool, StoreError> {
-        if self.records.contains(&record) {
+        let Self { records, places, limit } = self;
+        let hash = hash::of(&record);
+        if places.find(hash, |&place| records[place as usize] == record).is_some() {
             return Ok(false);
         }
-        if self.records.len() >= self.limit {
-            return Err(StoreError::Full { limit: self.limit });
+        if records.len() >= *limit {
+            return Err(StoreError::Full { limit: *limit });
         }
-        self.records.push(record);
+        places.insert_unique(hash, records.len() as u32, |&place| hash::of(&records[place as usize]));
+        records.push(record);
         Ok(true)
+    }
+
+    /// Removes what does not fit; answers how many records went.
+    fn retain(&mut self, fits: impl Fn(&Record) -> bool) -> usize {
+        let before = self.records.len();
+        self.records.retain(fits);
+        let Self { records, places, .. } = self;
+        if records.len() != before {
+            places.clear();
+            for (place, record) in (0..).zip(&*records) {
+                places.insert_unique(hash::of(record), place, |&place: &u32| {
+                    hash::of(&records[place as usize])
+                });
+            }
+        }
+        before - records.len()
     }
 
     /// Adds a fact of this origin; answers whether it is new.
@@ -72,16 +101,12 @@ impl Store {
 
     /// Removes a record; answers whether it was there.
     pub fn remove(&mut self, record: &Record) -> bool {
-        let before = self.records.len();
-        self.records.retain(|r| r != record);
-        self.records.len() != before
+        self.retain(|r| r != record) > 0
     }
 
     /// Removes all that an island learnt: it was given up. Answers how many records went.
     pub fn forget(&mut self, island: IslandId) -> usize {
-        let before = self.records.len();
-        self.records.retain(|r| r.origin.island != island);
-        before - self.records.len()
+        self.retain(|r| r.origin.island != island)
     }
 
     /// All records.

@@ -23,6 +23,17 @@ pub enum Source {
     Asserted = 3,
 }
 
+impl Source {
+    /// What rules call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Discovered => "discovered",
+            Self::Measured => "measured",
+            Self::Asserted => "asserted",
+        }
+    }
+}
+
 /// Who learnt a fact, when and how.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Origin {

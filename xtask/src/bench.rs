@@ -3,14 +3,14 @@
 mod guest;
 
 use crate::rust::Rust;
-use crate::shell::{Result, capture, cargo, progress, root};
+use crate::shell::{Result, capture, cargo, progress};
 use crate::{build, lines};
 use skerry_images::Error;
 use skerry_images::elf::text_bytes;
 use std::process::ExitCode;
 
-/// Packages with benchmarks that run on the host (`cargo bench`).
-const NATIVE: &[&str] = &["skerry-urpc"];
+/// Packages with benchmarks that run on the host (`cargo bench`), and what their figures' names begin with.
+const NATIVE: [(&str, &str); 2] = [("skerry-urpc", "urpc.native"), ("skerry-skb", "skb")];
 
 /// What was measured so far: prints each figure that was asked for at once.
 struct Figures<'a> {
@@ -45,9 +45,11 @@ impl Figures<'_> {
 /// Measures what has a name that starts with `name`, or everything.
 pub fn bench(name: Option<&str>) -> Result<ExitCode> {
     let mut figures = Figures { name, printed: 0, failed: 0 };
-    if figures.wants("urpc.native") {
-        let result = native(&mut figures);
-        figures.take("urpc.native", result);
+    for (package, prefix) in NATIVE {
+        if figures.wants(prefix) {
+            let result = native(package, &mut figures);
+            figures.take(prefix, result);
+        }
     }
     let guests = guest::wanted(&figures);
     if guests || figures.wants("size.") {
@@ -65,16 +67,10 @@ pub fn bench(name: Option<&str>) -> Result<ExitCode> {
     Ok(if figures.printed == 0 || figures.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn native(figures: &mut Figures) -> Result<()> {
-    for package in NATIVE {
-        if !root().join(package.trim_start_matches("skerry-")).join("benches").is_dir() {
-            progress(format!("{package} has no benchmarks yet"));
-            continue;
-        }
-        progress(format!("running the benchmarks of {package}"));
-        let output = capture(cargo().args(["bench", "--quiet", "--package", package]))?;
-        output.lines().filter(|line| is_figure(line)).for_each(|line| figures.add(line));
-    }
+fn native(package: &str, figures: &mut Figures) -> Result<()> {
+    progress(format!("running the benchmarks of {package}"));
+    let output = capture(cargo().args(["bench", "--quiet", "--package", package]))?;
+    output.lines().filter(|line| is_figure(line)).for_each(|line| figures.add(line));
     Ok(())
 }
 
