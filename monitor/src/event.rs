@@ -208,6 +208,8 @@ pub enum Action {
     },
     /// Turn the island off.
     PowerOff,
+    /// Stop this core, after what was sent so far: it went off line.
+    StopCore,
 }
 
 /// Where a monitor's output goes: implemented by the domain binary, by tests and by the simulator.

@@ -56,6 +56,7 @@ pub struct Monitor {
     pub(crate) log: ops::log::State,
     pub(crate) leader: ops::leader::State,
     pub(crate) power: ops::power::State,
+    pub(crate) offline: ops::offline::State,
     pub(crate) status: ops::status::State,
     pub(crate) heartbeat: ops::heartbeat::State,
 }
@@ -100,6 +101,7 @@ impl Monitor {
             log: ops::log::State::default(),
             leader: ops::leader::State::default(),
             power: ops::power::State::default(),
+            offline: ops::offline::State::default(),
             status: ops::status::State::default(),
             heartbeat: ops::heartbeat::State::default(),
             config,
@@ -247,7 +249,7 @@ impl Monitor {
     pub fn flush(&mut self, now: u64, sink: &mut dyn Sink) {
         self.now = self.now.max(now);
         self.run_loopback(sink);
-        if !self.has_backlog() && !self.power.is_pending() {
+        if !self.has_backlog() && !self.power.is_pending() && !self.is_leaving() {
             return;
         }
         for index in 0.. {
@@ -260,6 +262,7 @@ impl Monitor {
         self.pump_streams(sink);
         self.run_loopback(sink);
         self.power_flush(sink);
+        self.leave_flush(sink);
     }
 
     /// Whether something waits for room.
@@ -287,6 +290,7 @@ impl Monitor {
             self.endpoint_deadline(),
             self.heartbeat_deadline(),
             self.power_deadline(),
+            self.offline_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -304,6 +308,7 @@ impl Monitor {
         self.endpoint_tick(sink);
         self.heartbeat_tick(sink);
         self.log_tick(sink);
+        self.offline_tick(sink);
         self.power_flush(sink);
     }
 

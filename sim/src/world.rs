@@ -457,6 +457,7 @@ impl World {
             Action::RunProgram { link, .. } => {
                 return Err(format!("{core} runs a program for link {link}, though nobody asked"));
             }
+            Action::StopCore => return Err(format!("{core} stops, though nobody asked")),
             Action::PowerOff => return Err(format!("{core} turns its island off, though nobody asked")),
             Action::Announce(Announce::Island { .. }) | Action::Log { .. } | Action::LogLevel { .. } => {}
         }

@@ -392,6 +392,11 @@ impl Kernel {
         invoke(self.0, Op::Disown, [u64::from(ram.0), u64::from(owner.raw()), 0, 0, 0]).map(drop)
     }
 
+    /// Stops this core; the first word of `told`, a frame, becomes 1 when its memory is used no more.
+    pub fn stop_core(self, told: CPtr) -> Result<(), Error> {
+        invoke(self.0, Op::PowerOff, [u64::from(told.0), 0, 0, 0, 0]).map(drop)
+    }
+
     /// Turns the island off.
     pub fn power_off(self) -> Result<(), Error> {
         invoke(self.0, Op::PowerOff, [0; 5]).map(drop)

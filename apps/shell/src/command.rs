@@ -88,6 +88,13 @@ pub enum Command {
         /// What; never another `Repeat`.
         command: Box<Command>,
     },
+    /// Takes a core off line, or starts it again.
+    Power {
+        /// Which.
+        core: CoreId,
+        /// Which of the two.
+        on: bool,
+    },
     /// Turns everything off.
     Exit,
 }
@@ -156,6 +163,7 @@ pub const COMMANDS: &[Help] = &[
         "shows random bytes from an island's device, and how many interrupts it took",
     ),
     help("restart", "ISLAND DRIVER", "ends a driver; it is started anew"),
+    help("core", "off|on CORE", "takes a core off line on which no program runs, or starts it again"),
     help("repeat", "COUNT COMMAND…", "does a command so often, until it fails"),
     help("help", "[COMMAND]", "explains the commands, or one of them"),
     help("exit", "", "turns every island off"),
@@ -199,6 +207,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("restart", [island, driver]) => {
             Command::Restart { island: island_id(island)?, driver: (*driver).to_string() }
         }
+        ("core", [how @ ("off" | "on"), which]) => Command::Power { core: core(which)?, on: *how == "on" },
         ("wait", [pid]) => Command::Wait(process(pid)?),
         ("kill", [pid]) => Command::Kill(process(pid)?),
         ("run" | "spawn", [on, words @ ..]) if !words.is_empty() => {

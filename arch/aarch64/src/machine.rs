@@ -139,4 +139,8 @@ unsafe impl Machine for Arm {
     fn power_off(&mut self) -> ! {
         self.conduit.power_off()
     }
+
+    fn stop_core(&mut self) -> ! {
+        self.conduit.stop_core()
+    }
 }

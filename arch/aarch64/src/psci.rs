@@ -52,8 +52,22 @@ impl Conduit {
             Self::Hvc => psci::system_off::<Hvc>(),
             Self::Smc => psci::system_off::<Smc>(),
         };
-        loop {
-            aarch64_cpu::asm::wfe();
-        }
+        halt()
+    }
+
+    /// `CPU_OFF`.
+    pub fn stop_core(self) -> ! {
+        let _answer = match self {
+            Self::None => Ok(()),
+            Self::Hvc => psci::cpu_off::<Hvc>(),
+            Self::Smc => psci::cpu_off::<Smc>(),
+        };
+        halt()
+    }
+}
+
+fn halt() -> ! {
+    loop {
+        aarch64_cpu::asm::wfe();
     }
 }

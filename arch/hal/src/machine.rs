@@ -116,4 +116,7 @@ pub unsafe trait Machine: 'static {
     fn console(&mut self, bytes: &[u8]) -> usize;
     /// Turns the island off, or, where nothing can, stops this core for good.
     fn power_off(&mut self) -> !;
+    /// Stops this core until it is started again. The CPU driver's memory may be overwritten at any time from now on, with
+    /// the same code.
+    fn stop_core(&mut self) -> !;
 }

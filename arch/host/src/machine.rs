@@ -224,4 +224,7 @@ unsafe impl Machine for HostMachine {
     fn power_off(&mut self) -> ! {
         panic!("the island was turned off")
     }
+    fn stop_core(&mut self) -> ! {
+        panic!("the core was stopped")
+    }
 }

@@ -304,6 +304,11 @@ unsafe impl Machine for X86 {
     fn power_off(&mut self) -> ! {
         self.board.power_off()
     }
+
+    /// Nothing but INIT gets it out of there (Intel SDM vol. 3, §9.4).
+    fn stop_core(&mut self) -> ! {
+        trap::halt()
+    }
 }
 
 impl Board {

@@ -126,7 +126,8 @@ pub enum Op {
     Adopt = 81,
     /// Kernel: the RAM at CPtr w1 now belongs to core w2; from here on it answers `Remote`.
     Disown = 82,
-    /// Kernel: turns the island off.
+    /// Kernel: turns the island off; or, if CPtr w1 is a writable frame, stops this core alone, which can then be started
+    /// again: the frame's first word becomes 1 when the CPU driver uses its memory no more.
     PowerOff = 83,
     /// Kernel: value = a count since boot; w1 selects: 0 faults and interrupt entries, 1 dispatcher switches,
     /// 2 interrupts, 3 idle waits,

@@ -265,8 +265,19 @@ impl Monitor {
         }
     }
 
+    /// A core of the island went off line: nothing of its channels counts any more.
+    pub(crate) fn drop_peer(&mut self, peer: CoreId, sink: &mut dyn Sink) {
+        self.bind.ends.remove(&peer);
+        self.bind.pairs.retain(|(a, b), _| *a != peer && *b != peer);
+        self.drop_channel(peer, sink);
+        self.bound_or_not(sink);
+    }
+
     fn drop_channel(&mut self, peer: CoreId, sink: &mut dyn Sink) {
-        let old = self.chans.iter().find(|(chan, e)| e.role == Role::Core(peer) && chan.0 != 0);
+        let old = self
+            .chans
+            .iter()
+            .find(|(chan, e)| e.role == Role::Core(peer) && (self.is_first() || chan.0 != 0));
         if let Some((chan, _)) = old {
             self.chans.remove(chan);
             sink.act(Action::CloseChannel { chan });

@@ -9,7 +9,9 @@ use crate::table::Cursor;
 use skerry_hal::{CoreId, Epoch};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::monitor::{PingDone, PingStart, StreamDone, StreamStart, ToPeer};
+use skerry_urpc::formats::monitor::{
+    CorePower, CorePowerDone, PingDone, PingStart, StreamDone, StreamStart, ToPeer,
+};
 use skerry_urpc::formats::shell::*;
 use skerry_urpc::wire::{self, Header};
 
@@ -73,6 +75,15 @@ impl Service<Asking<'_>> for Monitor {
     fn power_off_query(&mut self, _: &PowerOffQuery, at: Asking<'_>) -> Self::Outcome {
         self.power_off_everywhere(at.sink);
         Some(Ok(()))
+    }
+    fn core_power_query(&mut self, q: &CorePowerQuery, at: Asking<'_>) -> Self::Outcome {
+        if self.islands.core(q.core).is_none() {
+            return Some(Err(Refusal::Unknown));
+        }
+        let first = CoreId::new(q.core.island(), 0);
+        let wanted = CorePower { core: q.core, on: q.on, ..CorePower::default() };
+        // Longer than the first monitor waits for the core.
+        self.ask_core(at, (first, first), 0, 12, &wanted).err().map(Err)
     }
     fn bench_query(&mut self, _: &BenchQuery, _: Asking<'_>) -> Self::Outcome {
         // The binary takes these before they get here; who gets one nevertheless has no benchmarks.
@@ -166,6 +177,11 @@ impl Monitor {
             StreamReport { received: done.received, wrong: done.wrong, nanos, ..StreamReport::default() };
         self.answer(p.chan, p.answer, &report, sink);
         self.done(p.chan, p.answer, Refusal::result(done.refusal), 1, sink);
+    }
+
+    pub(crate) fn on_core_power_done(&mut self, done: &CorePowerDone, header: &Header, sink: &mut dyn Sink) {
+        let Some(p) = self.take_pending(header.request, Some(header.src)) else { return };
+        self.done(p.chan, p.answer, Refusal::result(done.refusal), 0, sink);
     }
 
     /// Ticks of a core's clock in nanoseconds.

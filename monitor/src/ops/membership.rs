@@ -236,6 +236,9 @@ impl Monitor {
         }
         match self.islands.merge_core(ad) {
             Merge::New | Merge::Reborn => {
+                if ad.core.island() == self.island && ad.state == CoreState::Off as u8 {
+                    self.drop_peer(ad.core, sink);
+                }
                 self.flood(ad, Some(chan), sink);
                 self.recompute(sink);
             }

@@ -16,6 +16,7 @@
 //! | [`program`] | a benchmark's other half, on the island at the other end of a link |
 //! | [`proc`] | requests to process servers, and their answers |
 //! | [`endpoint`] | capabilities for endpoints of other cores |
+//! | [`offline`] | taking a core off line, and starting it again |
 //! | [`power`] | turning everything off |
 
 pub mod bind;
@@ -26,6 +27,7 @@ pub mod heartbeat;
 pub mod leader;
 pub mod log;
 pub mod membership;
+pub mod offline;
 pub mod ping;
 pub mod power;
 pub mod proc;
@@ -75,6 +77,18 @@ impl Peer<Arrival<'_>> for Monitor {
     }
     fn beat(&mut self, body: &Beat, at: Arrival<'_>) {
         self.on_beat(body, at.sink);
+    }
+    fn core_power(&mut self, body: &CorePower, at: Arrival<'_>) {
+        self.on_core_power(body, at.header, at.sink);
+    }
+    fn core_power_done(&mut self, body: &CorePowerDone, at: Arrival<'_>) {
+        self.on_core_power_done(body, at.header, at.sink);
+    }
+    fn core_leave(&mut self, _: &CoreLeave, at: Arrival<'_>) {
+        self.on_core_leave(at.header, at.sink);
+    }
+    fn core_left(&mut self, body: &CoreLeft, at: Arrival<'_>) {
+        self.on_core_left(body, at.header, at.sink);
     }
     fn ping_start(&mut self, body: &PingStart, at: Arrival<'_>) {
         self.on_ping_start(body, at.header, at.sink);

@@ -113,6 +113,12 @@ impl Monitor {
         (self.proc.sessions.iter().flatten().count(), self.proc.askers.len())
     }
 
+    /// Says something of this monitor's own to the process server of this core.
+    pub(crate) fn tell_server(&mut self, message: &Message, sink: &mut dyn Sink) -> Result<(), Refusal> {
+        let chan = self.proc.server.ok_or(Refusal::NoServer)?;
+        self.chans.get_mut(chan).ok_or(Refusal::NoServer)?.send(chan, message, sink)
+    }
+
     /// A message of a client's to a process server.
     pub(crate) fn proc_request(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
         let Header { request: answer, dst, .. } = message.header();
@@ -282,6 +288,9 @@ impl Monitor {
 
     /// What a server of this core says: an answer to one of its askers.
     pub(crate) fn server_message(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
+        if self.proc.server == Some(chan) && self.server_retired(message, sink) {
+            return;
+        }
         let Header { dst, request, .. } = message.header();
         let asker = |a: &Asker| (a.core, a.handle, a.server) == (dst, request, chan);
         let known = self.proc.askers.iter().position(asker);

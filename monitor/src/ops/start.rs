@@ -7,6 +7,7 @@ use crate::monitor::Monitor;
 use alloc::format;
 use alloc::vec::Vec;
 use skerry_hal::CoreId;
+use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::monitor::CoreState;
 
 /// How much longer than an answer a core may take to come up.
@@ -63,6 +64,7 @@ impl Monitor {
             entry.heard = self.now;
         }
         self.channels_changed(sink);
+        self.power_settled(core, Ok(()), sink);
         self.start_cores(sink);
     }
 
@@ -72,6 +74,7 @@ impl Monitor {
         self.note(1, format!("core {core} could not be started: {why}"), sink);
         self.chans.remove(pending.chan);
         self.settle(core, CoreState::Failed, sink);
+        self.power_settled(core, Err(Refusal::NotUp), sink);
         self.start_cores(sink);
     }
 

@@ -19,6 +19,8 @@ pub enum CoreState {
     Failed = 3,
     /// It fell silent, or its island is lost.
     Lost = 4,
+    /// It was taken off line, and can be started again.
+    Off = 5,
 }
 
 impl CoreState {
@@ -30,6 +32,7 @@ impl CoreState {
             2 => Self::Up,
             3 => Self::Failed,
             4 => Self::Lost,
+            5 => Self::Off,
             _ => return None,
         })
     }
@@ -42,6 +45,7 @@ impl CoreState {
             Self::Up => "up",
             Self::Failed => "failed",
             Self::Lost => "lost",
+            Self::Off => "off",
         }
     }
 }
@@ -120,6 +124,26 @@ interface! {
         fn beat(Beat) = 0x0112 {
             /// Counts up.
             count: u64,
+        }
+        /// Asks an island's first monitor to take a core off line, or to start it again; answered with [`CorePowerDone`].
+        fn core_power(CorePower) = 0x0114 {
+            /// Which.
+            core: CoreId,
+            /// 1 on, 0 off.
+            on: u8,
+        }
+        /// Answers [`CorePower`], when it is done.
+        fn core_power_done(CorePowerDone) = 0x0115 {
+            /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
+            refusal: u16,
+        }
+        /// The first monitor wants this core to stop.
+        fn core_leave(CoreLeave) = 0x0116 {
+        }
+        /// Answers [`CoreLeave`]. Where nothing is refused it is the core's last message.
+        fn core_left(CoreLeft) = 0x0117 {
+            /// A [`Refusal`](super::refusal::Refusal) code, 0 for success.
+            refusal: u16,
         }
         /// An island was given up: nothing from this epoch, or from lower ones, counts any more. Flooded.
         fn island_loss(IslandLoss) = 0x0113 {
@@ -323,10 +347,10 @@ mod tests {
 
     #[test]
     fn core_states_round_trip() {
-        for raw in 0..5 {
+        for raw in 0..6 {
             assert_eq!(CoreState::from_raw(raw).unwrap() as u8, raw);
         }
-        assert_eq!(CoreState::from_raw(5), None);
+        assert_eq!(CoreState::from_raw(6), None);
     }
 
     #[test]

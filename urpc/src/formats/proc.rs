@@ -170,6 +170,20 @@ interface! {
             status: u8,
         }
     }
+    /// What a process server takes from the monitor of its core alone.
+    trait Server as ToServer {
+        /// The core is to stop: if no process runs, none is started from now on. Answered with [`Retired`].
+        fn retire(Retire) = 0x0630 {
+        }
+    }
+    /// What that monitor takes from it.
+    trait Supervisor as ToSupervisor {
+        /// Answers [`Retire`].
+        fn retired(Retired) = 0x0631 {
+            /// Processes that run; 0: it starts no more.
+            running: u32,
+        }
+    }
 }
 
 /// Pieces of [`Output`] that may be under way to one client before it grants more.

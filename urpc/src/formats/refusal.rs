@@ -56,6 +56,10 @@ refusals! {
     NoMemory = 14, "not enough memory on that core";
     /// The program's file cannot be loaded, or the CPU driver refused a step.
     NotMade = 15, "the program could not be started";
+    /// Programs run on a core that is to be taken off line.
+    InUse = 16, "programs run on that core; `ps` lists them; wait for them, or `kill` them, first";
+    /// An island cannot do without its first core.
+    FirstCore = 17, "an island's first core holds its links and devices, and stays on line";
     /// A code from a newer peer.
     Other = 65535, "refused for an unknown reason";
 }

@@ -89,6 +89,13 @@ interface! {
             /// Its name, padded with zeros.
             name: [u8; 32],
         }
+        /// Takes a core off line, or starts it again.
+        fn core_power_query(CorePowerQuery) = 0x030f {
+            /// Which.
+            core: CoreId,
+            /// 1 on, 0 off.
+            on: u8,
+        }
     }
     /// What a domain takes from its monitor: answers, each under the number of its request.
     trait Client as ToClient {

@@ -6,6 +6,7 @@ mod endpoint;
 mod io;
 mod link;
 mod meter;
+mod place;
 mod program;
 mod server;
 mod start;
@@ -273,6 +274,7 @@ impl Pump {
             Action::Proxy { token, proxy } => self.answer_want(token, proxy),
             Action::ProxyClosed { proxy, .. } => self.close_proxy(proxy),
             Action::RunProgram { link, channels } => self.run_peer(link, channels),
+            Action::StopCore => self.stop_core(),
             Action::CoreSilent { .. } | Action::PowerOff => {
                 self.io.leave();
                 self.io.flush_output();
@@ -281,6 +283,14 @@ impl Pump {
                 let _came = SELF.wait(0, until);
                 let _refused = KERNEL.power_off();
             }
+        }
+    }
+
+    /// Stops this core; the first monitor finds the word in the block that we write of the channel to it.
+    fn stop_core(&mut self) {
+        let outbox = self.domain.info.caps_for(Purpose::Channel).nth(1).map(|cap| cap.cptr);
+        if let Some(Err(error)) = outbox.map(|told| KERNEL.stop_core(told)) {
+            error!("the core cannot be stopped: {error}");
         }
     }
 

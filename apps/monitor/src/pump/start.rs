@@ -3,22 +3,24 @@
 
 use super::Pump;
 use super::io::Port;
+use super::place::Place;
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::format;
 use alloc::string::String;
 use skerry_abi::boot::{self, CoreBoot, RegionKind};
 use skerry_abi::domain::{Purpose, slot};
-use skerry_abi::{CapType, CoreId, HwId, PAGE_SIZE, PhysAddr, PhysRange};
+use skerry_abi::{CoreId, HwId, PAGE_SIZE, PhysAddr, PhysRange};
 use skerry_app_monitor::driver::{Plan, plan};
 use skerry_bundle::{Bundle, Kind};
 use skerry_hal::addr::SLICE;
 use skerry_monitor::{Chan, Config, Event};
 use skerry_user::Domain;
-use skerry_user::cap::{Core, KERNEL};
+use skerry_user::cap::Core;
 use skerry_user::chan::{Chan as UserChan, PAGE_LAYOUT, Wake};
 use skerry_user::logging::{error, info};
 use skerry_user::mem::Object;
-use skerry_user::vspace::{Mapping, R, RW};
+use skerry_user::vspace::R;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// RAM of a core, at least.
@@ -35,6 +37,8 @@ pub struct Starter {
     /// RAM for a core, by node.
     shares: BTreeMap<u32, u64>,
     facts: Option<(skerry_abi::CPtr, u64)>,
+    /// Where cores live that were started once.
+    places: BTreeMap<u16, Place>,
     /// The bundle, which every core reads.
     bundle: Option<PhysRange>,
 }
@@ -49,6 +53,7 @@ impl Starter {
             bench: None,
             shares: BTreeMap::new(),
             bundle: None,
+            places: BTreeMap::new(),
             facts: domain.info.caps_for(Purpose::Facts).next().map(|cap| (cap.cptr, cap.len)),
         };
         if config.core.local() != 0 {
@@ -81,30 +86,6 @@ impl Starter {
     }
 }
 
-/// Memory that will be the new core's.
-struct Given {
-    ram: Object,
-}
-
-impl Given {
-    fn take(domain: &mut Domain, len: u64, align: u64, node: u32) -> Result<Self, String> {
-        let ram = domain.mem.ram(len, align, Some(node)).or_else(|_| domain.mem.ram(len, align, None));
-        Ok(Self { ram: ram.map_err(|e| format!("no RAM for it: {e}"))? })
-    }
-
-    /// Lets `fill` write to the zeroed memory.
-    fn fill(&self, domain: &mut Domain, fill: impl FnOnce(&Mapping)) -> Result<(), String> {
-        let say = |e: skerry_user::Error| format!("its memory: {e}");
-        let frame =
-            domain.mem.part_of(self.ram.cap, CapType::Frame, 0, self.ram.len).map_err(|e| say(e.into()))?;
-        let view = domain.map(frame, self.ram.len, RW).map_err(say)?;
-        view.zero();
-        fill(&view);
-        domain.unmap(view);
-        domain.mem.delete(frame).map_err(|e| say(e.into()))
-    }
-}
-
 impl Pump {
     /// Starts `core`, with a channel to it behind `chan`.
     pub(super) fn start_core(&mut self, core: CoreId, node: u16, chan: Chan) -> Result<(), String> {
@@ -117,62 +98,46 @@ impl Pump {
         let share = self.starter.shares.get(&node).copied().unwrap_or(RAM);
         let domain = &mut self.domain;
 
-        let slice = Given::take(domain, SLICE, SLICE, node)?;
-        let image = Given::take(domain, monitor.len() as u64, PAGE_SIZE, node)?;
-        let ram = Given::take(domain, share, PAGE_SIZE, node)?;
-        image.fill(domain, |view| view.write(0, monitor))?;
-        let block = |domain: &mut Domain, node| {
-            let made = domain.zeroed(PAGE_SIZE, Some(node)).or_else(|_| domain.zeroed(PAGE_SIZE, None));
-            made.map_err(|e| format!("its channel: {e}"))
-        };
-        let (theirs, outbox) = block(domain, node)?;
-        let (ours, inbox) = block(domain, self.starter.node)?;
-        let facts = match self.starter.facts {
-            Some((cap, len)) => {
-                let source = domain.map(cap, len, R).map_err(|e| format!("{e}"))?;
-                let mut bytes = alloc::vec![0; len as usize];
-                source.read(0, &mut bytes);
-                domain.unmap(source);
-                let (frame, view) = domain.zeroed(len, Some(node)).map_err(|e| format!("its facts: {e}"))?;
-                view.write(0, &bytes);
-                domain.unmap(view);
-                Some(frame)
+        let place = match self.starter.places.entry(core.local()) {
+            Entry::Occupied(known) => {
+                let place = known.into_mut();
+                place.vacate()?;
+                place
             }
-            None => None,
+            Entry::Vacant(new) => {
+                let lens = (monitor.len() as u64, share);
+                let nodes = (node, self.starter.node);
+                new.insert(Place::take(domain, core, nodes, lens, self.starter.facts)?)
+            }
         };
-        let first = PhysRange::new(PhysAddr(image.ram.base), monitor.len() as u64);
+        place.image.fill(domain, core, |view| view.write(0, monitor))?;
+        let first = PhysRange::new(PhysAddr(place.image.0.base), monitor.len() as u64);
         let mut record = CoreBoot::new_zeroed();
-        fill(&mut record, domain, core, hw, &slice.ram, first);
-        let regions = [
-            (RegionKind::Ram, ram.ram.range()),
-            (RegionKind::Channel, theirs.range()),
-            (RegionKind::Channel, ours.range()),
-        ];
-        let facts = facts.map(|frame| (RegionKind::Channel, frame.range()));
+        fill(&mut record, domain, core, hw, &place.slice.0, first);
+        let channel = place.channel().map(|range| (RegionKind::Channel, range));
+        let facts = place.facts.map(|frame| (RegionKind::Channel, frame.range()));
         let bundle = self.starter.bundle.map(|range| (RegionKind::Bundle, range));
-        for (kind, range) in regions.into_iter().chain(facts).chain(bundle) {
+        let ram = (RegionKind::Ram, place.ram.0.range());
+        for (kind, range) in [ram].into_iter().chain(channel).chain(facts).chain(bundle) {
             if !record.add(kind, range, node) {
                 return Err(String::from("its record is full"));
             }
         }
-        slice.fill(domain, |view| {
+        place.slice.fill(domain, core, |view| {
             for part in &parts {
                 view.write(part.to, &file[part.from..part.from + part.len]);
             }
             view.write(SLICE - PAGE_SIZE, record.as_bytes());
         })?;
-        for given in [&slice, &image, &ram] {
-            KERNEL.disown(given.ram.cap, core).map_err(|e| format!("giving memory away: {e}"))?;
-            domain.mem.gave_away(given.ram.len);
-        }
 
         let say = |e| format!("its channel: {e}");
+        let [(_, outbox), (_, inbox)] = &place.blocks;
         let inbox = inbox.block(0, PAGE_SIZE).map_err(say)?;
         let outbox = outbox.block(0, PAGE_SIZE).map_err(say)?;
         let wake = Wake::Core(Core(slot::CORES), hw);
         let channel = UserChan::new(inbox, outbox, PAGE_LAYOUT, wake).map_err(say)?;
         self.io.put(chan, Port::Chan(channel));
-        let base = slice.ram.base;
+        let base = place.slice.0.base;
         let started = Core(slot::CORES).start(hw, PhysAddr(base + entry), PhysAddr(base + SLICE - PAGE_SIZE));
         started.map_err(|e| format!("{e}"))?;
         info!("core {core} on node {node}: started, {} KiB", share >> 10);

@@ -44,6 +44,8 @@ pub struct Server {
     /// By which programs call the memory server.
     calls: Ring,
     reply: Reply,
+    /// The core is to stop: nothing is started any more.
+    retired: bool,
 }
 
 impl Server {
@@ -69,6 +71,7 @@ impl Server {
             bell,
             calls,
             reply: Reply::default(),
+            retired: false,
         })
     }
 

@@ -43,6 +43,10 @@ impl Server {
         } else if message.body::<Leave>().is_some() {
             self.unfinished.remove(&asker);
             self.table.leave(asker);
+        } else if message.body::<Retire>().is_some() {
+            let running = self.programs.len() as u32;
+            self.retired |= running == 0;
+            self.say(asker, &Retired { running, ..Retired::default() });
         }
     }
 
@@ -58,6 +62,7 @@ impl Server {
             return;
         }
         let started = match Command::parse(&whole) {
+            _ if self.retired => Err((Refusal::NotUp, String::from("the core is going off line"))),
             Some(command) => self.spawn(&command, (piece.wait != 0).then_some(asker)),
             None => Err((Refusal::BadRequest, String::from("name a program"))),
         };

@@ -131,6 +131,10 @@ impl Session {
                 let query = LogLevelQuery { level, ..LogLevelQuery::default() };
                 self.ask("log", &query, machine, |_| None).await
             }
+            Command::Power { core, on } => {
+                let query = CorePowerQuery { core, on: on.into(), ..CorePowerQuery::default() };
+                self.ask("core", &query, machine, |_| None).await
+            }
             Command::Bench(name) => self.bench(&name, machine).await,
             Command::Spawn { core, text, wait } => self.spawn(core, &text, wait, machine).await,
             Command::Wait(pid) => self.wait(pid, machine).await,

@@ -2,7 +2,7 @@
 
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
-use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, Rights};
+use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, PhysAddr, Rights};
 use skerry_caps::{Cap, types};
 use skerry_hal::Machine;
 
@@ -52,8 +52,18 @@ impl<M: Machine> Kernel<M> {
         Ok(Outcome::Value(0))
     }
 
-    pub(crate) fn power_off(&mut self, _: &Call) -> Result<Outcome, Error> {
-        self.memory.machine().power_off()
+    pub(crate) fn power_off(&mut self, call: &Call) -> Result<Outcome, Error> {
+        if call.w[1] == 0 {
+            self.memory.machine().power_off()
+        }
+        let (_, told) = self.lookup(call.cptr_lo(1))?;
+        if told.ty != CapType::Frame || !told.rights.contains(Rights::WRITE) {
+            return Err(Error::NoRight);
+        }
+        // A line that is up when its core is reset may stay up.
+        self.memory.machine().set_deadline(None);
+        self.memory.write_shared(PhysAddr(told.base), 1);
+        self.memory.machine().stop_core()
     }
 
     pub(crate) fn counter(&mut self, call: &Call) -> Result<Outcome, Error> {

@@ -116,6 +116,21 @@ fn what_the_console_has_no_room_for_is_counted() {
 }
 
 #[test]
+fn a_core_that_stops_says_so_in_a_frame_and_in_nothing_else() {
+    let mut rig = Rig::boot();
+    let ram = rig.ram();
+    rig.retype(ram, CapType::Frame, 0, PAGE_SIZE, PAGE_SIZE, PAGE).unwrap();
+    let (kernel, at) = (slot::KERNEL, PhysAddr(rig.invoke(PAGE, Op::Identify, &[1]).unwrap()));
+    for (bad, why) in [(slot::ROOT, Error::NoRight), (ram, Error::NoRight), (CHILD, Error::EmptySlot)] {
+        assert_eq!(rig.invoke(kernel, Op::PowerOff, &[u64::from(bad.0)]), Err(why), "{bad:?}");
+    }
+    let stop = std::panic::AssertUnwindSafe(|| rig.invoke(kernel, Op::PowerOff, &[u64::from(PAGE.0)]));
+    let said = std::panic::catch_unwind(stop).unwrap_err();
+    assert_eq!(said.downcast_ref(), Some(&"the core was stopped"));
+    assert_eq!(rig.word(at), 1);
+}
+
+#[test]
 fn a_fault_stops_that_domain_alone_and_tells_whoever_asked() {
     let mut rig = Rig::boot();
     child(&mut rig);
