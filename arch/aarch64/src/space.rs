@@ -16,28 +16,17 @@ impl Table {
     pub const EMPTY: Self = Self([0; ENTRIES]);
 }
 
-/// Why the address space could not be built.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SpaceError {
-    /// The slice has no room for another table.
-    NoRoom,
-    /// An address is not page-aligned, or a range wraps.
-    Misaligned,
-    /// Something else is mapped there.
-    InUse,
-    /// The flags are not sound (W^X).
-    WriteExecute,
-}
-
-impl SpaceError {
-    /// One line for people.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::NoRoom => "the slice has no room for another page table",
-            Self::Misaligned => "a range that is not page-aligned, or wraps",
-            Self::InUse => "two ranges map the same address",
-            Self::WriteExecute => "a range that is writable and executable",
-        }
+skerry_hal::reasons! {
+    /// Why the address space could not be built.
+    pub enum SpaceError {
+        /// The slice has no room for another table.
+        NoRoom: "the slice has no room for another page table",
+        /// An address is not page-aligned, or a range wraps.
+        Misaligned: "a range that is not page-aligned, or wraps",
+        /// Something else is mapped there.
+        InUse: "two ranges map the same address",
+        /// The flags are not sound (W^X).
+        WriteExecute: "a range that is writable and executable",
     }
 }
 

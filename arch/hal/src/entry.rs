@@ -13,52 +13,23 @@ pub enum Next<C> {
     Idle,
 }
 
-/// Why a user program stopped without asking to. The numbers cross the kernel boundary; 0 is no fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum FaultKind {
-    /// A load from unmapped or forbidden memory.
-    Read = 1,
-    /// A store to unmapped or read-only memory.
-    Write = 2,
-    /// An instruction fetch from unmapped or non-executable memory.
-    Execute = 3,
-    /// An undefined or privileged instruction.
-    Instruction = 4,
-    /// Misalignment, division by zero, floating-point trap and the like.
-    Arithmetic = 5,
-    /// A breakpoint or single step.
-    Debug = 6,
-    /// Anything else the ISA reports.
-    Other = 7,
-}
-
-impl FaultKind {
-    /// The kind with this number.
-    pub const fn from_raw(raw: u32) -> Option<Self> {
-        Some(match raw {
-            1 => Self::Read,
-            2 => Self::Write,
-            3 => Self::Execute,
-            4 => Self::Instruction,
-            5 => Self::Arithmetic,
-            6 => Self::Debug,
-            7 => Self::Other,
-            _ => return None,
-        })
-    }
-
-    /// In a word, for people.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "Read",
-            Self::Write => "Write",
-            Self::Execute => "Execute",
-            Self::Instruction => "Instruction",
-            Self::Arithmetic => "Arithmetic",
-            Self::Debug => "Debug",
-            Self::Other => "Other",
-        }
+crate::numbered! {
+    /// Why a user program stopped without asking to. The numbers cross the kernel boundary; 0 is no fault.
+    pub enum FaultKind: u32 {
+        /// A load from unmapped or forbidden memory.
+        Read = 1,
+        /// A store to unmapped or read-only memory.
+        Write = 2,
+        /// An instruction fetch from unmapped or non-executable memory.
+        Execute = 3,
+        /// An undefined or privileged instruction.
+        Instruction = 4,
+        /// Misalignment, division by zero, floating-point trap and the like.
+        Arithmetic = 5,
+        /// A breakpoint or single step.
+        Debug = 6,
+        /// Anything else the ISA reports.
+        Other = 7,
     }
 }
 

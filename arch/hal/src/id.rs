@@ -3,6 +3,16 @@
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($repr:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+        #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(transparent)]
+        pub struct $name(pub $repr);
+    };
+}
+
 /// Which instruction set a core runs. The numbers are wire values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
@@ -42,24 +52,10 @@ impl fmt::Display for Isa {
     }
 }
 
-/// An island: cores that share coherent memory and were started by one firmware.
-#[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Debug,
-    Default,
-    FromBytes,
-    IntoBytes,
-    Immutable,
-    KnownLayout,
-)]
-#[repr(transparent)]
-pub struct IslandId(pub u16);
+id! {
+    /// An island: cores that share coherent memory and were started by one firmware.
+    IslandId(u16)
+}
 
 impl fmt::Display for IslandId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,25 +116,11 @@ impl fmt::Debug for CoreId {
     }
 }
 
-/// How often an island has joined the system. An island that was given up may only return with a higher one.
-/// 0 means "never joined".
-#[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Debug,
-    Default,
-    FromBytes,
-    IntoBytes,
-    Immutable,
-    KnownLayout,
-)]
-#[repr(transparent)]
-pub struct Epoch(pub u32);
+id! {
+    /// How often an island has joined the system. An island that was given up may only return with a higher one.
+    /// 0 means "never joined".
+    Epoch(u32)
+}
 
 impl Epoch {
     /// The epoch after this one. Saturates: an island that used up 2³² epochs stays out.
@@ -153,24 +135,10 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A core's name on its own bus: the local APIC ID on x86, the affinity fields of `MPIDR_EL1` on ARM.
-#[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Debug,
-    Default,
-    FromBytes,
-    IntoBytes,
-    Immutable,
-    KnownLayout,
-)]
-#[repr(transparent)]
-pub struct HwId(pub u64);
+id! {
+    /// A core's name on its own bus: the local APIC ID on x86, the affinity fields of `MPIDR_EL1` on ARM.
+    HwId(u64)
+}
 
 #[cfg(test)]
 mod tests {

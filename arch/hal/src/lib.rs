@@ -12,6 +12,7 @@
 //! | [`context`] | [`UserContext`]: a user program's registers, as the CPU driver needs to see them |
 //! | [`machine`] | [`Machine`]: everything else a core offers (clock, doorbell, address-space switch, interrupt lines, console) |
 //! | [`print`] | [`Print`]: what a CPU driver says on its console, without `core::fmt` |
+//! | `enums` | [`numbered!`] and [`reasons!`]: enums that are tables |
 //! | [`entry`] | [`Handler`]: what the CPU driver offers to the trap stubs; [`Next`], how a kernel entry ends |
 //!
 //! An entry runs so: a stub in `arch/<isa>` saves the user registers in the running dispatcher's
@@ -22,6 +23,9 @@
 //! `boards/*` wire the two together.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
+
+#[macro_use]
+mod enums;
 
 pub mod addr;
 pub mod context;

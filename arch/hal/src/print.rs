@@ -88,6 +88,7 @@ impl Line {
 }
 
 impl Print for Line {
+    #[inline(never)]
     fn bytes(&mut self, bytes: &[u8]) {
         for (place, &byte) in self.room.iter_mut().skip(self.used).zip(bytes) {
             *place = byte;

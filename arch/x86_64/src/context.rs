@@ -2,6 +2,7 @@
 //! the dispatcher's page (a preempted thread lies there in this form), and by the user library.
 
 use core::fmt;
+use core::mem::offset_of;
 use skerry_hal::addr::{USER_END, USER_START};
 use skerry_hal::context::MAX_CONTEXT;
 use skerry_hal::{UserContext, VirtAddr};
@@ -117,16 +118,18 @@ impl UserContext for Context {
     }
 
     fn load_from(&mut self, from: &[u8]) -> bool {
-        let Ok((mut new, _)) = Self::read_from_prefix(from) else { return false };
-        if new.rip < USER_START || new.rip >= USER_END || new.rsp < USER_START || new.rsp > USER_END {
+        let word = |at| Some(u64::read_from_prefix(from.get(at..)?).ok()?.0);
+        let found = (word(offset_of!(Self, rip)), word(offset_of!(Self, rsp)), from.get(..Self::SIZE));
+        let (Some(rip), Some(rsp), Some(from)) = found else { return false };
+        if rip < USER_START || rip >= USER_END || rsp < USER_START || rsp > USER_END {
             return false;
         }
-        new.rflags = (new.rflags & USER_FLAGS) | FIXED_FLAGS;
-        new.fs_base = canonical_or_zero(new.fs_base);
-        new.gs_base = canonical_or_zero(new.gs_base);
-        new.float.mxcsr &= MXCSR_BITS;
-        new.full = 1;
-        *self = new;
+        self.as_mut_bytes().copy_from_slice(from);
+        self.rflags = (self.rflags & USER_FLAGS) | FIXED_FLAGS;
+        self.fs_base = canonical_or_zero(self.fs_base);
+        self.gs_base = canonical_or_zero(self.gs_base);
+        self.float.mxcsr &= MXCSR_BITS;
+        self.full = 1;
         true
     }
 }

@@ -67,25 +67,15 @@ pub struct StartInfo<'a> {
     entries: usize,
 }
 
-/// What is wrong with a start info.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// It lies where it cannot be read, or does not begin with the magic number.
-    Start,
-    /// It has no memory map (version 0), or one that cannot be read.
-    MemoryMap,
-    /// The module list cannot be read.
-    Modules,
-}
-
-impl Malformed {
-    /// One line for people.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Start => "the loader left no start info",
-            Self::MemoryMap => "the start info has no memory map",
-            Self::Modules => "the start info has a module list that cannot be read",
-        }
+skerry_hal::reasons! {
+    /// What is wrong with a start info.
+    pub enum Malformed {
+        /// It lies where it cannot be read, or does not begin with the magic number.
+        Start: "the loader left no start info",
+        /// It has no memory map (version 0), or one that cannot be read.
+        MemoryMap: "the start info has no memory map",
+        /// The module list cannot be read.
+        Modules: "the start info has a module list that cannot be read",
     }
 }
 

@@ -67,6 +67,7 @@ const NOTHING: PhysRange = PhysRange::new(PhysAddr(0), 0);
 
 /// Calls `keep` with the pieces of `range` that no hole overlaps, in order. `hole` answers the holes by number, and
 /// `None` behind the last. (Not generic: it is used for three kinds of holes, and a CPU driver is small.)
+#[inline(never)]
 fn cut(range: PhysRange, hole: &dyn Fn(usize) -> Option<PhysRange>, keep: &mut dyn FnMut(PhysRange)) {
     let mut from = range.base;
     while from < range.end() {

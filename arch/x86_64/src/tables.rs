@@ -61,13 +61,12 @@ pub const STUB_BYTES: u64 = 9;
 /// # Safety
 /// Called once, early, on the kernel stack, with interrupts off.
 pub unsafe fn init() {
-    let mut task = TaskStateSegment::new();
+    // SAFETY: the caller calls this once, and before the processor looks at the task state.
+    let task = unsafe { &mut *TABLES.task.get() };
     task.privilege_stack_table[0] = VirtAddr::from_ptr(&raw const __stack_top);
     task.interrupt_stack_table[usize::from(LAST_WORDS) - 1] = VirtAddr::from_ptr(&raw const __fatal_stack_top);
     // No I/O permission map: user mode has no ports.
     task.iomap_base = size_of::<TaskStateSegment>() as u16;
-    // SAFETY: the caller calls this once, and before the processor looks at the task state.
-    unsafe { TABLES.task.get().write(task) };
 
     let base = TABLES.task.get() as u64;
     let limit = size_of::<TaskStateSegment>() as u64 - 1;

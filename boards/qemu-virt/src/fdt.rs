@@ -5,31 +5,19 @@
 /// Memory nodes and reservations that are kept, each.
 pub const MAX_RANGES: usize = 16;
 
-/// Why a tree cannot be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FdtError {
-    /// Not a device tree, or a version before 16.
-    BadHeader,
-    /// Something lies outside of what the header says the tree has.
-    Truncated,
-    /// A token that does not exist, or nodes that do not match up.
-    BadStructure,
-    /// A memory range that wraps or is no multiple of its cells.
-    BadRange,
-    /// More than [`MAX_RANGES`].
-    TooMany,
-}
-
-impl FdtError {
-    /// One line for people.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::BadHeader => "not one, or of an unknown version",
-            Self::Truncated => "something lies outside of it",
-            Self::BadStructure => "tokens or nodes that do not match up",
-            Self::BadRange => "a memory range that wraps or is cut off",
-            Self::TooMany => "too many memory ranges",
-        }
+skerry_hal::reasons! {
+    /// Why a tree cannot be read.
+    pub enum FdtError {
+        /// Not a device tree, or a version before 16.
+        BadHeader: "not one, or of an unknown version",
+        /// Something lies outside of what the header says the tree has.
+        Truncated: "something lies outside of it",
+        /// A token that does not exist, or nodes that do not match up.
+        BadStructure: "tokens or nodes that do not match up",
+        /// A memory range that wraps or is no multiple of its cells.
+        BadRange: "a memory range that wraps or is cut off",
+        /// More than [`MAX_RANGES`].
+        TooMany: "too many memory ranges",
     }
 }
 

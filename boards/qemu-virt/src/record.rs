@@ -5,25 +5,15 @@ use skerry_abi::boot::{self, CoreBoot, RegionKind};
 use skerry_abi::{PAGE_SIZE, PhysAddr, PhysRange};
 use skerry_hal::addr::SLICE;
 
-/// Why the record cannot be filled in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RecordError {
-    /// There is no RAM, or more pieces of memory than a record has room for.
-    Regions,
-    /// The bundle lies outside of RAM, or there is none.
-    NoBundle,
-    /// The command line is longer than a record has room for.
-    CommandLine,
-}
-
-impl RecordError {
-    /// One line for people.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Regions => "no RAM, or too many pieces of it",
-            Self::NoBundle => "no bundle in RAM",
-            Self::CommandLine => "the command line is too long",
-        }
+skerry_hal::reasons! {
+    /// Why the record cannot be filled in.
+    pub enum RecordError {
+        /// There is no RAM, or more pieces of memory than a record has room for.
+        Regions: "no RAM, or too many pieces of it",
+        /// The bundle lies outside of RAM, or there is none.
+        NoBundle: "no bundle in RAM",
+        /// The command line is longer than a record has room for.
+        CommandLine: "the command line is too long",
     }
 }
 

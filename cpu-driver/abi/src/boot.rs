@@ -22,21 +22,6 @@ pub enum RegionKind {
     Channel = 5,
 }
 
-impl RegionKind {
-    /// The kind with this number.
-    pub const fn from_raw(raw: u32) -> Option<Self> {
-        match raw {
-            0 => Some(Self::None),
-            1 => Some(Self::Ram),
-            2 => Some(Self::Device),
-            3 => Some(Self::Bundle),
-            4 => Some(Self::Firmware),
-            5 => Some(Self::Channel),
-            _ => None,
-        }
-    }
-}
-
 /// A range of physical memory and what it is.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

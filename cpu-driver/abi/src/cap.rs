@@ -4,72 +4,35 @@ use bitflags::bitflags;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// What a capability refers to. Which type may become which, and what may cross cores and islands, is the table in
-/// `cpu-driver/caps`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-#[repr(u8)]
-pub enum CapType {
-    /// Memory that has no use yet. The only type memory objects are made from.
-    Ram = 1,
-    /// Memory that can be mapped.
-    Frame = 2,
-    /// Device registers that can be mapped. Not RAM: never retyped to anything else.
-    DeviceFrame = 3,
-    /// Part of a window: memory shared with another island. May cross islands.
-    WindowFrame = 4,
-    /// A page table of level 0 (leaf) to 3 (root); 4 KiB.
-    VNode = 5,
-    /// A table of capability slots: 256 slots of 64 bytes, 16 KiB.
-    CNode = 6,
-    /// A domain's presence on a core; one page.
-    Dispatcher = 7,
-    /// The right to signal a dispatcher.
-    Endpoint = 8,
-    /// A range of interrupt lines.
-    Irq = 9,
-    /// A range of I/O ports (x86).
-    IoPort = 10,
-    /// A range of cores, by their names on the bus: the right to start or ring them.
-    Core = 11,
-    /// A monitor's authority over its own CPU driver.
-    Kernel = 12,
-}
-
-impl CapType {
-    /// All types, in order of their numbers.
-    pub const ALL: [Self; 12] = [
-        Self::Ram,
-        Self::Frame,
-        Self::DeviceFrame,
-        Self::WindowFrame,
-        Self::VNode,
-        Self::CNode,
-        Self::Dispatcher,
-        Self::Endpoint,
-        Self::Irq,
-        Self::IoPort,
-        Self::Core,
-        Self::Kernel,
-    ];
-
-    /// The type with this number.
-    pub const fn from_raw(raw: u8) -> Option<Self> {
-        // Spelt out, it costs a comparison; `ALL` would cost a look into a table.
-        Some(match raw {
-            1 => Self::Ram,
-            2 => Self::Frame,
-            3 => Self::DeviceFrame,
-            4 => Self::WindowFrame,
-            5 => Self::VNode,
-            6 => Self::CNode,
-            7 => Self::Dispatcher,
-            8 => Self::Endpoint,
-            9 => Self::Irq,
-            10 => Self::IoPort,
-            11 => Self::Core,
-            12 => Self::Kernel,
-            _ => return None,
-        })
+skerry_hal::numbered! {
+    /// What a capability refers to. Which type may become which, and what may cross cores and islands, is the table in
+    /// `cpu-driver/caps`.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum CapType: u8 {
+        /// Memory that has no use yet. The only type memory objects are made from.
+        Ram = 1,
+        /// Memory that can be mapped.
+        Frame = 2,
+        /// Device registers that can be mapped. Not RAM: never retyped to anything else.
+        DeviceFrame = 3,
+        /// Part of a window: memory shared with another island. May cross islands.
+        WindowFrame = 4,
+        /// A page table of level 0 (leaf) to 3 (root); 4 KiB.
+        VNode = 5,
+        /// A table of capability slots: 256 slots of 64 bytes, 16 KiB.
+        CNode = 6,
+        /// A domain's presence on a core; one page.
+        Dispatcher = 7,
+        /// The right to signal a dispatcher.
+        Endpoint = 8,
+        /// A range of interrupt lines.
+        Irq = 9,
+        /// A range of I/O ports (x86).
+        IoPort = 10,
+        /// A range of cores, by their names on the bus: the right to start or ring them.
+        Core = 11,
+        /// A monitor's authority over its own CPU driver.
+        Kernel = 12,
     }
 }
 

@@ -162,6 +162,7 @@ impl<M: Machine> Builder<'_, M> {
         Ok(cptr)
     }
 
+    #[inline(never)]
     fn cap(&self, ty: CapType, base: PhysAddr, len: u64) -> Cap {
         Cap::new(ty, base.0, len, self.kernel.core)
     }

@@ -60,8 +60,6 @@ impl KeptSlot {
 /// The rest of the object.
 #[repr(C, align(64))]
 pub struct Dcb<C> {
-    /// User registers while it does not run.
-    pub context: C,
     /// Physical address of the root CNode.
     pub cspace: PhysAddr,
     /// Physical address of the root page table.
@@ -97,6 +95,8 @@ pub struct Dcb<C> {
     pub callee: DcbRef,
     /// Its call, until it is heard.
     pub letter: Letter,
+    /// User registers while it does not run. Last, so that the rest is near the beginning: its addresses are short.
+    pub context: C,
 }
 
 /// A synchronous call under way.

@@ -4,32 +4,20 @@
 use skerry_hal::{Isa, MapFlags, PAGE_SIZE};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-/// Why an ELF file cannot be loaded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ElfError {
-    /// Not an ELF file, or cut short.
-    Malformed,
-    /// For another ISA.
-    WrongIsa,
-    /// Not position-independent.
-    NotPie,
-    /// A segment is not aligned to a page, overlaps the one before it, lies beyond the limit, or is larger in the file
-    /// than in memory.
-    BadSegment,
-    /// A segment is writable and executable.
-    WriteExecute,
-}
-
-impl ElfError {
-    /// One line for people.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Malformed => "the first domain is not an ELF file, or cut short",
-            Self::WrongIsa => "the first domain is for another ISA",
-            Self::NotPie => "the first domain is not position-independent",
-            Self::BadSegment => "the first domain has a segment that cannot be loaded",
-            Self::WriteExecute => "the first domain has a segment that is writable and executable",
-        }
+skerry_hal::reasons! {
+    /// Why an ELF file cannot be loaded.
+    pub enum ElfError {
+        /// Not an ELF file, or cut short.
+        Malformed: "the first domain is not an ELF file, or cut short",
+        /// For another ISA.
+        WrongIsa: "the first domain is for another ISA",
+        /// Not position-independent.
+        NotPie: "the first domain is not position-independent",
+        /// A segment is not aligned to a page, overlaps the one before it, lies beyond the limit, or is larger in the file
+        /// than in memory.
+        BadSegment: "the first domain has a segment that cannot be loaded",
+        /// A segment is writable and executable.
+        WriteExecute: "the first domain has a segment that is writable and executable",
     }
 }
 

@@ -31,22 +31,23 @@ pub struct Counters {
 /// bring it back at once. (More than an ISA's stub can have taken before it calls.)
 const MAX_INTERRUPTS: u32 = 64;
 
-/// One core's CPU driver.
+/// One core's CPU driver. What most entries look at comes first: near the beginning, its addresses are short.
+#[repr(C)]
 pub struct Kernel<M: Machine> {
     pub(crate) core: CoreId,
-    pub(crate) memory: Memory<M>,
-    pub(crate) caps: Db,
-    /// CNodes that nobody can reach and that are to be emptied, linked through their own capabilities.
-    pub(crate) doomed: SlotRef,
-    pub(crate) schedule: Schedule,
-    pub(crate) irqs: IrqTable,
-    pub(crate) counters: Counters,
-    /// Times another core rang.
-    pub(crate) doorbells: u64,
     /// Whose floating-point registers are in the core.
     float_owner: DcbRef,
     /// Whose address space is active.
     space_owner: DcbRef,
+    pub(crate) caps: Db,
+    pub(crate) schedule: Schedule,
+    pub(crate) memory: Memory<M>,
+    /// CNodes that nobody can reach and that are to be emptied, linked through their own capabilities.
+    pub(crate) doomed: SlotRef,
+    pub(crate) counters: Counters,
+    /// Times another core rang.
+    pub(crate) doorbells: u64,
+    pub(crate) irqs: IrqTable,
 }
 
 /// How an invocation ends for its caller.

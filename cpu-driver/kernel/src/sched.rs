@@ -63,6 +63,7 @@ impl Queue {
     }
 
     /// Takes one out that is in it.
+    #[inline(never)]
     pub fn remove<M: Machine>(&mut self, memory: &mut Memory<M>, at: DcbRef) {
         let dcb = memory.dcb(at);
         let (prev, next) = (dcb.prev, dcb.next);
@@ -123,18 +124,15 @@ impl Share {
 
 /// The core's schedule.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Schedule {
     /// Who has the core.
     pub current: DcbRef,
     /// Who waits for a time or for the doorbell.
     pub waiting: Queue,
-    /// Every dispatcher that was started and is not dead.
-    everyone: [DcbRef; MAX_DISPATCHERS as usize],
     count: u32,
     /// Levels with somebody in them.
     levels: u32,
-    /// Who wants the core.
-    ready: [Queue; LEVELS],
     /// When the current slice ends.
     slice_end: u64,
     /// When the current dispatcher stops although nobody else is ready; `u64::MAX`: never.
@@ -145,6 +143,10 @@ pub struct Schedule {
     pub earliest: u64,
     /// What the timer is set to; `u64::MAX`: nothing.
     pub armed: u64,
+    /// Who wants the core.
+    ready: [Queue; LEVELS],
+    /// Every dispatcher that was started and is not dead.
+    everyone: [DcbRef; MAX_DISPATCHERS as usize],
 }
 
 impl Schedule {

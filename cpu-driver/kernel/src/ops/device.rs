@@ -47,15 +47,16 @@ impl IrqTable {
 
     /// Unbinds every line of a dispatcher that goes.
     pub(crate) fn forget<M: Machine>(&mut self, at: DcbRef, machine: &mut M) {
-        self.unbind(|b| DcbRef::of_endpoint(b.to) == at, machine);
+        self.unbind(&|b| DcbRef::of_endpoint(b.to) == at, machine);
     }
 
     /// Unbinds every line of a ring that goes.
     pub(crate) fn forget_ring<M: Machine>(&mut self, ring: RingRef, machine: &mut M) {
-        self.unbind(|b| b.to == ring.0, machine);
+        self.unbind(&|b| b.to == ring.0, machine);
     }
 
-    fn unbind<M: Machine>(&mut self, which: impl Fn(&Binding) -> bool, machine: &mut M) {
+    #[inline(never)]
+    fn unbind<M: Machine>(&mut self, which: &dyn Fn(&Binding) -> bool, machine: &mut M) {
         for binding in self.0.iter_mut().filter(|b| b.to != 0 && which(b)) {
             machine.mask_irq(binding.line);
             *binding = Binding::default();
@@ -135,7 +136,7 @@ impl<M: Machine> Kernel<M> {
         let line = Self::line(call)?;
         if call.cptr_lo(2) == CPtr::NULL {
             self.memory.machine().mask_irq(line);
-            self.irqs.unbind(|b| b.line == line, self.memory.machine());
+            self.irqs.unbind(&|b| b.line == line, self.memory.machine());
             return Ok(Outcome::Value(0));
         }
         let (_, endpoint) = self.lookup_as(call.cptr_lo(2), CapType::Endpoint, Rights::SIGNAL)?;

@@ -122,6 +122,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The events of `mask` that came for `at`, which are cleared.
+    #[inline(never)]
     pub(crate) fn take_events(&mut self, at: DcbRef, mask: u64) -> u64 {
         let doorbells = self.doorbells;
         let dcb = self.memory.dcb(at);
@@ -147,6 +148,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The current dispatcher waits; who has the core then is the caller's to say.
+    #[inline(never)]
     pub(crate) fn block(&mut self, at: DcbRef, mask: u64, deadline: u64) {
         let dcb = self.memory.dcb(at);
         (dcb.mask, dcb.deadline) = (mask, deadline);
