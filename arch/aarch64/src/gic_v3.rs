@@ -182,7 +182,7 @@ fn find_redistributor(at: &GicAt, devices: &mut Devices, own: HwId) -> Result<Ph
             let registers = devices.map(PhysAddr(frame), 1)?.cast::<Redistributor>();
             // SAFETY: a redistributor's first page, as long as it is mapped.
             let typer = unsafe { registers.as_ref() }.typer.extract();
-            devices.unmap_last(1);
+            devices.unmap_last();
             if typer.read(TYPER::Affinity) == affinity {
                 return Ok(PhysAddr(frame));
             }

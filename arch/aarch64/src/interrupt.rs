@@ -37,28 +37,19 @@ pub struct GicAt {
     pub redistributors: &'static [PhysRange],
 }
 
-/// Why there is no interrupt controller.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum GicError {
-    /// No window for its registers.
-    Space(SpaceError),
-    /// No redistributor is this core's.
-    NoRedistributor,
-}
-
-impl GicError {
-    /// One line for people.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Space(error) => error.text(),
-            Self::NoRedistributor => "no redistributor is this core's",
-        }
+skerry_hal::reasons! {
+    /// Why there is no interrupt controller.
+    pub enum GicError {
+        /// No window for its registers.
+        NoWindow: "the window to device registers has no room",
+        /// No redistributor is this core's.
+        NoRedistributor: "no redistributor is this core's",
     }
 }
 
 impl From<SpaceError> for GicError {
-    fn from(error: SpaceError) -> Self {
-        Self::Space(error)
+    fn from(_: SpaceError) -> Self {
+        Self::NoWindow
     }
 }
 

@@ -133,13 +133,11 @@ impl Devices {
         NonNull::new(va as *mut u8).ok_or(SpaceError::NoRoom)
     }
 
-    /// Takes back the last `pages` pages that were mapped.
-    pub fn unmap_last(&mut self, pages: u64) {
-        for _ in 0..pages {
-            self.next -= PAGE_SIZE;
-            self.tables.unmap(self.next);
-            flush_page(VirtAddr(self.next));
-        }
+    /// Takes back the last page that was mapped.
+    pub fn unmap_last(&mut self) {
+        self.next -= PAGE_SIZE;
+        self.tables.unmap(self.next);
+        flush_page(VirtAddr(self.next));
     }
 }
 

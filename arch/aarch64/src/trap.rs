@@ -151,11 +151,8 @@ pub struct Frame {
 global_asm!(
     r#"
     // An entry has 32 instructions. What is not expected needs three of them; the stubs lie in the rest.
-    .macro  slot number
-    .org    skerry_vectors + 128 * \number
-    .endm
     .macro  unexpected number
-    slot    \number
+    .org    skerry_vectors + 128 * \number
     msr     tpidr_el0, x0       // the program's, which will not run again
     mov     x0, #\number
     b       skerry_unexpected
@@ -262,7 +259,7 @@ skerry_go_on:
     unexpected \number
     .endr
     // A synchronous exception at EL0. Two registers go below the stack pointer: the kernel has no live frame.
-    slot    8
+    .org    skerry_vectors + 128 * 8
     stp     x16, x17, [sp, #-16]
     mrs     x16, esr_el1
     ubfx    x17, x16, #26, #6
@@ -279,7 +276,7 @@ skerry_go_on:
     blr     x7
     b       skerry_syscall_return
     // An interrupt at EL0.
-    slot    9
+    .org    skerry_vectors + 128 * 9
     stp     x16, x17, [sp, #-16]
     save_full
 1:  ldr     x0, [sp, #{handler}]
@@ -288,7 +285,7 @@ skerry_go_on:
     b       skerry_resume
     unexpected 10
     // A system error at EL0: the program touched memory that answered with an error. ESR says so (EC 0x2f).
-    slot    11
+    .org    skerry_vectors + 128 * 11
     stp     x16, x17, [sp, #-16]
     b       skerry_fault
     .irp    number, 12, 13, 14, 15

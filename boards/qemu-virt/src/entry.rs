@@ -11,7 +11,6 @@ use skerry_arch_aarch64::mmu::{self, Devices, Pieces};
 use skerry_arch_aarch64::psci::Conduit;
 use skerry_arch_aarch64::space::{Image, Tables};
 use skerry_arch_aarch64::trap;
-use skerry_hal::Print;
 use skerry_hal::addr::{KERNEL, PHYSMAP, SLICE};
 use skerry_kernel::Kernel;
 use zerocopy::FromZeros;
@@ -142,28 +141,17 @@ fn first_record(record: &mut CoreBoot, tree: PhysAddr, slice: PhysAddr) {
     if let Err(error) = record::fill(record, &found, &given) {
         stop("memory map", error.text());
     }
-    record.core = CoreId::new(IslandId(island(found.bootargs)), 0);
+    record.core = CoreId::new(IslandId(island(found.bootargs).unwrap_or(0)), 0);
     record.hw_id = own_id();
-    Console.text("skerry: qemu-virt, island ").decimal(record.core.island().0.into());
-    Console
-        .text(", core at ")
-        .hex(record.hw_id.0)
-        .text(", slice ")
-        .hex(slice.0)
-        .text(", psci ")
-        .bytes(found.psci_method);
-    Console.text("\n");
 }
 
-/// `island=N` in the command line, else 0.
-fn island(cmdline: &[u8]) -> u16 {
-    let mut words = cmdline.split(|&byte| byte == b' ');
-    let number = words.find_map(|word| word.strip_prefix(b"island="));
-    let digits = number.unwrap_or_default().iter().map(|digit| digit.wrapping_sub(b'0'));
-    let value = digits
-        .map(|digit| (digit < 10).then_some(digit))
-        .try_fold(0_u16, |value, digit| value.checked_mul(10)?.checked_add(digit?.into()));
-    value.unwrap_or(0)
+/// The island's number on the command line.
+fn island(cmdline: &[u8]) -> Option<u16> {
+    let number = cmdline.split(|&byte| byte == b' ').find_map(|word| word.strip_prefix(b"island="))?;
+    number.iter().try_fold(0_u16, |value, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit < 10 { value.checked_mul(10)?.checked_add(digit.into()) } else { None }
+    })
 }
 
 /// Where `init` lies in the bundle.
