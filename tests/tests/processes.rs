@@ -57,6 +57,22 @@ fn programs_run_on_any_core_of_either_isa() {
     check_exit(&system);
 }
 
+/// Nobody keeps a core busy on which nothing is to be done. (Two domains that woke each other for nothing made some 10,000
+/// switches a second on a loaded host.)
+#[test]
+fn an_island_without_work_sleeps() {
+    for (x86, arm) in [(1, 0), (0, 1), (2, 2)] {
+        let Some(system) = up(x86, arm) else { return };
+        let islands = system.fleet().islands.iter().enumerate();
+        for core in islands.flat_map(|(n, island)| (0..island.cores).map(move |core| format!("{n}.{core}"))) {
+            let said = ask(&system, &format!("run {core} hello quiet sleep=1000")).join("");
+            let switches = said.strip_suffix(" switches").and_then(|n| n.parse::<u64>().ok());
+            // A link is looked at once in a millisecond.
+            assert!(switches.is_some_and(|n| n < 2_000), "{core}: {said}");
+        }
+    }
+}
+
 /// A process from its start to its end, as `ps`, `kill` and `wait` see it.
 fn lives(system: &System) {
     let header = "process core name state ram_kib";

@@ -6,6 +6,7 @@
 //! | `lines=N` | says N lines more |
 //! | `ram=N` | fills N KiB of memory |
 //! | `trade=N` | gets RAM from the memory server and gives it back, N times |
+//! | `sleep=N` | sleeps N ms, and says how often the core switched between domains meanwhile |
 //! | `exit=N` | ends with status N |
 //! | `fault` | reads memory that is not there |
 //! | `panic` | panics |
@@ -15,9 +16,14 @@
 
 extern crate alloc;
 
+use core::time::Duration;
 use skerry_user::abi::CapType;
+use skerry_user::cap::{KERNEL, SELF};
 use skerry_user::vspace::RW;
-use skerry_user::{Domain, Error, ISA, more, println};
+use skerry_user::{Domain, Error, ISA, clock, more, println};
+
+/// The CPU driver's count of switches.
+const SWITCHES: u64 = 1;
 
 skerry_user::main!(main, heap = 32 << 10);
 
@@ -42,6 +48,12 @@ fn main(domain: Domain) -> u8 {
         println!("trade: {error}");
         return 1;
     }
+    if let Some(ms) = number(info.arg("sleep")) {
+        match sleep(ms) {
+            Ok(switches) => println!("{switches} switches"),
+            Err(error) => println!("sleep: {error}"),
+        }
+    }
     if asked("fault") {
         #[expect(unsafe_code, reason = "to be killed for it")]
         // SAFETY: nothing is mapped there: the read does not return.
@@ -53,6 +65,16 @@ fn main(domain: Domain) -> u8 {
         skerry_user::relax();
     }
     number(info.arg("exit")).map_or(0, |status| status as u8)
+}
+
+/// How often the core switched from one domain to another while this one slept.
+fn sleep(ms: u64) -> Result<u64, Error> {
+    let before = KERNEL.counter(SWITCHES)?;
+    let until = clock::ticks() + clock::span(Duration::from_millis(ms));
+    while clock::ticks() < until {
+        let _none = SELF.wait(0, until)?;
+    }
+    Ok(KERNEL.counter(SWITCHES)? - before)
 }
 
 /// Gets RAM from the memory server and gives it back, so often, and looks that it is zero each time.
