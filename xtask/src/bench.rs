@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: collects the figures that benchmarks print, one `name value unit` a line.
 
+mod entries;
 mod guest;
 
 use crate::rust::Rust;
@@ -51,14 +52,18 @@ pub fn bench(name: Option<&str>) -> Result<ExitCode> {
             figures.take(prefix, result);
         }
     }
-    let guests = guest::wanted(&figures);
-    if guests || figures.wants("size.") {
+    let (guests, entries) = (guest::wanted(&figures), entries::wanted(&figures));
+    if guests || entries || figures.wants("size.") {
         let rust = Rust::find()?;
         let images = build::build(rust, &[])?;
         let result = sizes(&mut figures);
         figures.take("size", result);
         if guests {
             guest::measure(&images, &mut figures)?;
+        }
+        if entries {
+            let result = entries::measure(&images, &mut figures);
+            figures.take("kernel.longest.fuzz", result);
         }
     }
     if figures.printed == 0 {

@@ -38,13 +38,13 @@ const ACROSS: &str = "urpc.xisa";
 /// From nothing to one system.
 const BOOT: &str = "boot";
 /// The ISAs, and the cores of an x86 and an ARM island that make one of that ISA.
-const ISAS: [(&str, u32, u32); 2] = [("x86_64", 2, 0), ("aarch64", 0, 2)];
+pub const ISAS: [(&str, u32, u32); 2] = [("x86_64", 2, 0), ("aarch64", 0, 2)];
 /// Boots of which the median counts.
 const BOOTS: usize = 5;
 /// Long, for loaded machines; and counting instructions takes its time.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 /// The bound on a silent peer in an island whose clock does not run with anybody else's: the most that there is.
-const NO_BOUND_MS: u32 = 3_600_000;
+pub const NO_BOUND_MS: u32 = 3_600_000;
 
 /// Whether any figure of this file was asked for.
 pub fn wanted(figures: &Figures) -> bool {
