@@ -1,19 +1,22 @@
-//! What a domain can do to itself as a dispatcher: forged registers, an upcall where nothing is, loops.
+//! What a domain can do as a dispatcher: forged registers, registers with others' secrets, an upcall where nothing is, loops.
 #![expect(unsafe_code, reason = "the dispatcher page is memory that the CPU driver writes too")]
 
+use crate::child::Child;
 use crate::{Case, SURVIVED};
+use core::hint::black_box;
 use core::mem::offset_of;
 use core::ptr::with_exposed_provenance_mut;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use skerry_abi::dispatcher::DispatcherPage;
 use skerry_abi::domain::{PAGE_VADDR, slot};
-use skerry_abi::{Error, Op};
-use skerry_arch::attack::{FORGERIES, forge, unprivileged};
+use skerry_abi::op::word0;
+use skerry_abi::{CPtr, Error, Op};
+use skerry_arch::attack::{CLEARED, FORGERIES, SEEN, forge, hold, look, unprivileged};
 use skerry_arch::user::{CONTEXT_BYTES, new_thread};
 use skerry_hal::FaultKind::{Execute, Read};
 use skerry_hal::addr::KERNEL;
-use skerry_user::cap::{ROOT, SELF};
+use skerry_user::cap::{ROOT, SELF, VNode};
 use skerry_user::sys::invoke;
 use skerry_user::{Domain, clock, println, program};
 
@@ -32,6 +35,7 @@ pub const CASES: &[Case] = &[
     Case { name: "upcall-to-kernel", ends: None, run: upcall_to_kernel },
     Case { name: "upcall-to-nothing", ends: Some(Execute), run: upcall_to_nothing },
     Case { name: "fault-upcall-to-nothing", ends: Some(Execute), run: fault_upcall_to_nothing },
+    Case { name: "registers", ends: None, run: registers },
     Case { name: "drop-everything", ends: Some(Read), run: drop_everything },
 ];
 
@@ -89,6 +93,44 @@ extern "C" fn landed(index: u64) -> ! {
     try_forgery(index + 1)
 }
 
+/// What the holder has in its registers.
+const SECRET: u64 = 0x5ec4_e75e_c4e7_5ec4;
+/// System calls after which there might be something to see.
+const LOOKS: u32 = 2_000;
+
+static HOLDER: AtomicU32 = AtomicU32::new(0);
+static HELD: AtomicU64 = AtomicU64::new(0);
+
+/// A dispatcher with a secret in every register gives way, or loses the core, to this one: nothing of it shows here, after
+/// whatever system call, and nothing of the CPU driver's own.
+fn registers(domain: &mut Domain) -> u8 {
+    let Ok((_, stack)) = domain.zeroed(STACK, None) else { return SURVIVED };
+    let start = [holder as *const () as u64, stack.addr + STACK, 0];
+    let Ok(child) = Child::start(domain, ROOT, VNode(slot::VSPACE), start) else { return SURVIVED };
+    HOLDER.store(child.dispatcher.0.0, Ordering::Relaxed);
+    let (mut wrong, mut seen) = (0, [0; SEEN]);
+    for _ in 0..LOOKS {
+        look(&[word0(CPtr::NULL, Op::Nop), 0, 0, 0, 0, 0], &mut seen);
+        wrong += seen[..CLEARED].iter().filter(|word| **word != 0).count();
+        look(&[word0(SELF.0, Op::Yield), 0, 0, 0, 0, 0], &mut seen);
+        // Disguised: to compare with the secret itself, this one would have it in a register, too.
+        let odd = black_box(3);
+        wrong += seen.iter().filter(|word| word.wrapping_mul(odd) == SECRET.wrapping_mul(3)).count();
+    }
+    let held = HELD.load(Ordering::Relaxed);
+    println!("{held} times in all registers, {wrong} words seen");
+    let stopped = child.dispatcher.stop();
+    if wrong == 0 && held != 0 && stopped.is_ok() { 0 } else { SURVIVED }
+}
+
+extern "C" fn holder(_: u64) -> ! {
+    loop {
+        // Until it knows its own name, this is refused, and it loses the core in the end.
+        hold(&[word0(CPtr(HOLDER.load(Ordering::Relaxed)), Op::Yield), 0, 0, 0, 0, 0], SECRET);
+        HELD.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 fn enable(upcall: u64, stack: u64) {
     put(offset_of!(DispatcherPage, upcall), upcall);
     put(offset_of!(DispatcherPage, upcall_stack), stack);
@@ -130,7 +172,7 @@ fn read_null() -> u8 {
 fn drop_everything(domain: &mut Domain) -> u8 {
     let end = domain.info.first_free.0 + 64;
     println!("dropping everything");
-    for at in (0..end).rev().map(skerry_abi::CPtr).filter(|at| *at != slot::ROOT) {
+    for at in (0..end).rev().map(CPtr).filter(|at| *at != slot::ROOT) {
         // Most of them are empty.
         let _empty = ROOT.delete(at);
     }

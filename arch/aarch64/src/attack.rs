@@ -2,7 +2,7 @@
 //! `apps/attack`, so that assembly stays in `arch`. The same names stand in `arch/x86_64`.
 
 use crate::context::Context;
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 use skerry_hal::FaultKind;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -150,4 +150,86 @@ pub fn forge(saved: &mut [u8], how: fn(&mut Context)) -> bool {
 /// try; and with interrupts masked, it would never lose the core, which the caller sees.
 pub fn unprivileged() -> bool {
     true
+}
+
+/// Words that [`look`] writes: first [`CLEARED`] registers that a system call without further words clears, then the
+/// vector registers.
+pub const SEEN: usize = CLEARED + 64;
+/// x2 to x18.
+pub const CLEARED: usize = 17;
+
+/// Makes the system call of `words` and writes down what it finds in every register that it could read another's secret from.
+pub fn look(words: &[u64; 6], seen: &mut [u64; SEEN]) {
+    // SAFETY: what it does is a function call, and it writes `SEEN` words.
+    unsafe { look_into(words.as_ptr(), seen.as_mut_ptr()) };
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn look_into(words: *const u64, seen: *mut u64) {
+    naked_asm!(
+        ".arch_extension fp",
+        ".arch_extension simd",
+        "stp x19, x30, [sp, #-16]!",
+        "mov x19, x1",
+        "mov x9, x0",
+        "ldp x0, x1, [x9]",
+        "ldp x2, x3, [x9, #16]",
+        "ldp x4, x5, [x9, #32]",
+        "svc #0",
+        ".irp n, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18",
+        "str x\\n, [x19], #8",
+        ".endr",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+        "str q\\n, [x19], #16",
+        ".endr",
+        ".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+        "str q\\n, [x19], #16",
+        ".endr",
+        "ldp x19, x30, [sp], #16",
+        "ret",
+        ".arch_extension nosimd",
+        ".arch_extension nofp",
+    )
+}
+
+/// Makes the system call of `words` with `secret` in every register that has nothing else to hold.
+pub fn hold(words: &[u64; 6], secret: u64) {
+    // SAFETY: what it does is a function call.
+    unsafe { hold_in_all(words.as_ptr(), secret) };
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn hold_in_all(words: *const u64, secret: u64) {
+    naked_asm!(
+        ".arch_extension fp",
+        ".arch_extension simd",
+        "stp x19, x30, [sp, #-80]!",
+        "stp d8, d9, [sp, #16]",
+        "stp d10, d11, [sp, #32]",
+        "stp d12, d13, [sp, #48]",
+        "stp d14, d15, [sp, #64]",
+        "mov x19, x1",
+        "mov x9, x0",
+        "ldp x0, x1, [x9]",
+        "ldp x2, x3, [x9, #16]",
+        "ldp x4, x5, [x9, #32]",
+        ".irp n, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18",
+        "mov x\\n, x19",
+        ".endr",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+        "dup v\\n\\().2d, x19",
+        ".endr",
+        ".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+        "dup v\\n\\().2d, x19",
+        ".endr",
+        "svc #0",
+        "ldp d14, d15, [sp, #64]",
+        "ldp d12, d13, [sp, #48]",
+        "ldp d10, d11, [sp, #32]",
+        "ldp d8, d9, [sp, #16]",
+        "ldp x19, x30, [sp], #80",
+        "ret",
+        ".arch_extension nosimd",
+        ".arch_extension nofp",
+    )
 }

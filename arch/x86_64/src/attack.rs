@@ -2,7 +2,7 @@
 //! `apps/attack`, so that assembly stays in `arch`. The same names stand in `arch/aarch64`.
 
 use crate::Context;
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 use skerry_hal::FaultKind;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -159,4 +159,74 @@ pub fn unprivileged() -> bool {
     // SAFETY: reads the flags by way of the stack.
     unsafe { asm!("pushfq", "pop {}", out(reg) flags) };
     flags & 0x3000 == 0 && flags & 1 << 9 != 0
+}
+
+/// Words that [`look`] writes: first [`CLEARED`] registers that a system call without further words clears, then the
+/// vector registers.
+pub const SEEN: usize = CLEARED + 32;
+/// rdi, rsi, r8, r9 and r10; rcx and r11 are the instruction's.
+pub const CLEARED: usize = 5;
+
+/// Makes the system call of `words` and writes down what it finds in every register that it could read another's secret from.
+pub fn look(words: &[u64; 6], seen: &mut [u64; SEEN]) {
+    // SAFETY: what it does is a function call, and it writes `SEEN` words.
+    unsafe { look_into(words.as_ptr(), seen.as_mut_ptr()) };
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn look_into(words: *const u64, seen: *mut u64) {
+    naked_asm!(
+        "push rbx",
+        "mov rbx, rsi",
+        "mov rax, rdi",
+        "mov rdi, [rax]",
+        "mov rsi, [rax + 8]",
+        "mov rdx, [rax + 16]",
+        "mov r10, [rax + 24]",
+        "mov r8, [rax + 32]",
+        "mov r9, [rax + 40]",
+        "syscall",
+        "mov [rbx], rdi",
+        "mov [rbx + 8], rsi",
+        "mov [rbx + 16], r8",
+        "mov [rbx + 24], r9",
+        "mov [rbx + 32], r10",
+        "lea rbx, [rbx + 40]",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+        "movups [rbx + 16 * \\n], xmm\\n",
+        ".endr",
+        "pop rbx",
+        "ret",
+    )
+}
+
+/// Makes the system call of `words` with `secret` in every register that has nothing else to hold.
+pub fn hold(words: &[u64; 6], secret: u64) {
+    // SAFETY: what it does is a function call.
+    unsafe { hold_in_all(words.as_ptr(), secret) };
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn hold_in_all(words: *const u64, secret: u64) {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "mov rbx, rsi",
+        "mov rbp, rsi",
+        "mov rax, rdi",
+        "mov rdi, [rax]",
+        "mov rsi, [rax + 8]",
+        "mov rdx, [rax + 16]",
+        "mov r10, [rax + 24]",
+        "mov r8, [rax + 32]",
+        "mov r9, [rax + 40]",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+        "movq xmm\\n, rbx",
+        "punpcklqdq xmm\\n, xmm\\n",
+        ".endr",
+        "syscall",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
 }
