@@ -20,6 +20,7 @@
 //! | [`spawn`] | [`spawn::Child`]: a new domain, piece by piece |
 //! | [`chan`] | [`chan::Chan`]: a URPC channel with a way to wake its peer |
 //! | [`lrpc`] | messages between domains of one core: rings, calls |
+//! | [`pair`] | calls by a pair of rings, for which one thread waits and not the domain |
 //! | [`interrupt`] | a driver's interrupt line: messages with a count |
 //! | [`exec`] | the executor: tasks, timers, bounded polling, then one blocking wait |
 //! | [`dispatch`] | upcalls, and switching them off (paper §4.5) |
@@ -52,6 +53,7 @@ pub mod log;
 pub mod lrpc;
 pub mod mem;
 pub mod more;
+pub mod pair;
 pub mod program;
 pub mod ram;
 pub mod remote;

@@ -2,13 +2,16 @@
 //!
 //! A domain that receives makes [`Rings`] of its dispatcher page's frame, in it a [`Ring`] for each kind of peer, and gives
 //! out endpoints, each with a badge of its own ([`Ring::mint`]). Tasks [`recv`](Ring::recv) and [`send_when_room`]; a
-//! plain server loops over [`Server::reply_wait`]. A call blocks the whole dispatcher, all its tasks and threads.
+//! plain server loops over [`Server::reply_wait`]. A call blocks the whole dispatcher, all its tasks and threads; where they
+//! are to run on, see [`pair`](crate::pair).
 
 use crate::cap::{Endpoint, ROOT, SELF};
+use crate::clock;
 use crate::domain::Domain;
 use crate::exec::Executor;
 use crate::mem::Memory;
 use crate::sys::{invoke, invoke_wide};
+use crate::thread::sched::{Sleeper, wait_event};
 use crate::vspace::{Mapping, RW};
 use alloc::vec::Vec;
 use core::future::poll_fn;
@@ -145,6 +148,19 @@ impl Ring {
         let _refused = invoke(SELF.0, Op::Room, [self.number, 0, 0, 0, 0]);
     }
 
+    /// The next message, for a thread: others run until it comes, and if they always want
+    /// to, it is seen when the slice ends. `None` if the clock reaches `deadline` first (0: never).
+    pub fn wait(&mut self, deadline: u64) -> Option<Message> {
+        let sleeper = Sleeper::default();
+        loop {
+            let message = self.try_recv();
+            if message.is_some() || (deadline != 0 && clock::ticks() >= deadline) {
+                return message;
+            }
+            wait_event(self.events, deadline, &sleeper);
+        }
+    }
+
     /// The next message, for a task of `exec`.
     pub async fn recv(&mut self, exec: &Executor) -> Message {
         loop {
@@ -218,7 +234,7 @@ pub struct Words {
     pub cap: Option<CPtr>,
 }
 
-/// Calls, and waits for the answer. A capability in it lands in the free slot `receive`.
+/// Calls, and waits for the answer, with the whole dispatcher: the core is the server's meanwhile. A capability in it lands in the free slot `receive`.
 ///
 /// # Errors
 /// [`Error::PeerDied`]; [`Error::NoReceiveSlot`]: the server has no place for the capability.

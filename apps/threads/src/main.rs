@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod basic;
+mod calls;
 mod faults;
 mod locals;
 mod preempt;
@@ -37,6 +38,7 @@ fn main(domain: Domain) -> u8 {
     locals::run(&mut report);
     preempt::run(&mut report);
     tasks::run(&mut report);
+    calls::run(&mut report);
     faults::run(&mut report);
     report.end()
 }
