@@ -1,31 +1,41 @@
 //! What must hold: at every step, and once all has calmed down.
 
 use crate::ends::leads_to;
+use crate::faults::Kinds;
 use crate::world::{Island, World};
 use skerry_hal::{CoreId, IslandId};
 use skerry_monitor::config::MAX_QUEUE;
 use skerry_urpc::formats::monitor::CoreState;
 use skerry_urpc::formats::shell::IslandState;
 
-/// What must hold after a step of a core of `island`.
+/// What must hold after a step of a core.
 ///
 /// # Errors
 /// What does not.
-pub fn step(world: &mut World, island: usize) -> Result<(), String> {
-    if let Some(late) = world.load.late(world.now) {
-        return Err(late);
+pub fn step(world: &mut World, island: usize, node: usize) -> Result<(), String> {
+    let node = &world.islands[island].nodes[node];
+    let longest = node.monitor.longest_queue();
+    if longest > MAX_QUEUE {
+        return Err(format!("{} keeps {longest} messages for one channel", node.core));
     }
-    for node in &world.islands[island].nodes {
+    match world.load.late(world.now) {
+        Some(late) => Err(late),
+        None => Ok(()),
+    }
+}
+
+/// What must hold now and then: what is due was done, whoever it was due from.
+///
+/// # Errors
+/// What does not hold.
+pub fn look(world: &mut World) -> Result<(), String> {
+    for node in world.islands.iter().flat_map(|i| &i.nodes) {
         if let Some(late) = node.ends.late(world.now) {
             return Err(format!("{}: {late}", node.core));
         }
-        if node.monitor.longest_queue() > MAX_QUEUE {
-            return Err(format!(
-                "{} keeps {} messages for one channel",
-                node.core,
-                node.monitor.longest_queue()
-            ));
-        }
+    }
+    if let Some(late) = world.load.late(world.now) {
+        return Err(late);
     }
     let now = world.now;
     let due: Vec<_> = world.deaths.extract_if(.., |(.., due)| *due <= now).collect();
@@ -55,7 +65,7 @@ fn component(world: &World, from: usize) -> Vec<usize> {
     let mut next = 0;
     while let Some(&at) = seen.get(next) {
         next += 1;
-        for &(a, b) in &world.plan.links {
+        for &(a, b) in &world.plan.machine.links {
             for (a, b) in [(a as usize, b as usize), (b as usize, a as usize)] {
                 if a == at && world.islands[b].alive && !seen.contains(&b) {
                     seen.push(b);
@@ -99,7 +109,7 @@ pub fn agreement(world: &World) -> Result<(), String> {
                 "island {at} {offers} the shell; those that live together are {reachable:?}"
             ));
         }
-        if leads && !world.plan.faults && world.plan.kill.is_none() {
+        if leads && world.plan.kinds == Kinds::NONE && world.plan.faults.is_empty() {
             let islands = reachable.iter().map(|&i| world.islands[i].nodes.len() as u32);
             let truth = (islands.clone().sum(), islands.count() as u32);
             if island.system != Some(truth) {
@@ -142,15 +152,21 @@ pub fn at_rest(world: &World) -> Result<(), String> {
     Ok(())
 }
 
+/// Pings at the end of a run, at most.
+const LAST_PINGS: usize = 256;
+
 /// Pings that nothing stands in the way of, once all has calmed down: from the first core of each island that lives to
-/// all it can reach, and back.
-pub fn last_pings(world: &World) -> Vec<(usize, CoreId, CoreId)> {
+/// all it can reach, and back; in a large system, some of them.
+pub fn last_pings(world: &mut World) -> Vec<(usize, CoreId, CoreId)> {
     let mut pings = Vec::new();
     for at in (0..world.islands.len()).filter(|&i| world.islands[i].alive) {
         let from = world.islands[at].nodes[0].core;
         for to in component(world, at).iter().flat_map(|&i| &world.islands[i].nodes).map(|n| n.core) {
             pings.extend([(at, from, to), (at, to, from)]);
         }
+    }
+    while pings.len() > LAST_PINGS {
+        pings.swap_remove(world.rng.below(pings.len() as u64) as usize);
     }
     pings
 }

@@ -3,9 +3,8 @@
 //! Every core offers one. Each proxy that a core comes to has a sender with a number of its own, who sends 0, 1, 2, …:
 //! whoever receives sees at once what was lost, doubled or changed places.
 
-use crate::node::Ports;
+use crate::ports::Ports;
 use crate::rng::Rng;
-use crate::world::BOUND;
 use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_monitor::Monitor;
 use skerry_urpc::formats::Refusal;
@@ -49,19 +48,17 @@ fn name(core: CoreId) -> [u64; 2] {
 }
 
 impl Ends {
-    /// Lets them do something. `new`: whether they still begin anything.
+    /// Lets them do something.
     ///
     /// # Errors
     /// If a message came that should not have.
     pub fn turn(
         &mut self,
-        (now, new): (u64, bool),
-        islands: &[u16],
+        now: u64,
         rng: &mut Rng,
         monitor: &mut Monitor,
         ports: &mut Ports,
-    ) -> Result<bool, String> {
-        let mut busy = false;
+    ) -> Result<(), String> {
         if self.offered.is_none() {
             self.made += 1;
             self.offered = Some(self.made);
@@ -69,28 +66,11 @@ impl Ends {
                 .offer_endpoint(name(monitor.core()), self.made)
                 .map_err(|e| format!("its own name: {e}"))?;
         }
-        if let Some(endpoint) = self.offered.filter(|_| new && rng.one_in(2000)) {
-            // Whoever had it dies.
-            monitor.endpoint_gone(now, endpoint, ports);
-            self.offered = None;
-        }
-        if new && rng.one_in(60) {
-            let island = rng.below(islands.len() as u64) as u16;
-            let core = CoreId::new(IslandId(island), rng.below(islands[island as usize].into()) as u16);
-            self.tokens += 1;
-            self.wanted.insert(self.tokens, (core, now + 3 * BOUND));
-            monitor.want_endpoint(now, self.tokens, core, name(core), ports);
-            busy = true;
-        }
         for (&proxy, sender) in &mut self.senders {
             if sender.sent < sender.limit && rng.one_in(3) && monitor.proxy_has_room(proxy) {
                 monitor.proxy_message(now, proxy, [sender.id, sender.sent, !sender.id, sender.sent], ports);
                 sender.sent += 1;
-                busy = true;
             }
-        }
-        if new && let Some(proxy) = self.senders.keys().next().copied().filter(|_| rng.one_in(300)) {
-            monitor.proxy_gone(now, proxy, ports);
         }
         let ready: Vec<_> = monitor.deliveries().collect();
         for (handle, _, [id, n, inverse, same]) in ready {
@@ -104,9 +84,36 @@ impl Ends {
             }
             *next += 1;
             monitor.delivered(now, handle, ports);
-            busy = true;
         }
-        Ok(busy)
+        Ok(())
+    }
+
+    /// Asks for the endpoint of `core`, to be answered by `due`.
+    pub fn want(&mut self, now: u64, due: u64, core: CoreId, monitor: &mut Monitor, ports: &mut Ports) {
+        self.tokens += 1;
+        self.wanted.insert(self.tokens, (core, due));
+        monitor.want_endpoint(now, self.tokens, core, name(core), ports);
+    }
+
+    /// Whoever offered the endpoint dies.
+    pub fn withdraw(&mut self, now: u64, monitor: &mut Monitor, ports: &mut Ports) {
+        if let Some(endpoint) = self.offered.take() {
+            monitor.endpoint_gone(now, endpoint, ports);
+        }
+    }
+
+    /// Whoever had the first proxy lets go of it.
+    pub fn leave(&mut self, now: u64, monitor: &mut Monitor, ports: &mut Ports) {
+        if let Some(proxy) = self.senders.keys().next() {
+            monitor.proxy_gone(now, *proxy, ports);
+        }
+    }
+
+    /// Whether they have something to do though nothing comes.
+    pub fn goes_on(&self, monitor: &Monitor) -> bool {
+        self.offered.is_none()
+            || self.senders.iter().any(|(proxy, s)| s.sent < s.limit && monitor.proxy_has_room(*proxy))
+            || monitor.deliveries().next().is_some()
     }
 
     /// A domain is answered.

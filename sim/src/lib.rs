@@ -1,42 +1,53 @@
 //! # `skerry-sim`: the whole system under one seed
 //!
-//! Several islands in one process: the monitors, rings, windows and capability tables that ship (rule `sim-is-real`),
-//! with virtual time and a scheduler that asks a seeded generator for everything that is chance in the world: which core
-//! runs next and for how long, how late a message is seen, which core fails to start, when an island dies, is
-//! stopped, or comes back. One seed gives one run, always the same one; a seed that fails is a bug report.
+//! Islands of cores in one process: the monitors, rings, windows and capability tables that ship (rule `sim-is-real`), on a
+//! machine that is a file, with virtual time. A seed decides everything that is chance in the world: what domains ask for,
+//! how late a message is seen, which core fails to start, when an island dies, is stopped, or comes back, what a window
+//! does to a message. One seed gives one run, always the same one; a seed that fails is a bug report.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`rng`] | the generator |
-//! | [`plan`] | [`Plan`]: what is simulated; [`Mutant`], deliberate bugs that a run must find |
+//! | [`topology`] | [`Topology`], a machine: cores, wires, links, and what a message costs on them; a file each in `topologies/` |
+//! | [`plan`] | [`Plan`]: what is simulated, with all that will go wrong and be asked for; as text too |
+//! | [`faults`] | what can go wrong |
+//! | [`mutants`] | deliberate bugs that a run must find |
+//! | [`world`], [`boot`] | all cores, the scheduler, virtual time; how cores come up |
+//! | [`node`], [`ports`], [`wire`] | one core: its monitor; the monitor's sink; how messages travel |
 //! | [`memory`] | an island's memory for channels: blocks, each a capability in the island's table |
-//! | [`node`] | one core: its monitor, its channels and windows; [`node::Ports`] is the monitor's sink |
-//! | [`server`] | a process server |
-//! | [`ends`] | endpoints that are offered, and proxies for them |
-//! | [`world`] | all cores, the scheduler, virtual time |
-//! | [`faults`] | what goes wrong, and when |
+//! | [`server`], [`ends`] | a process server; endpoints that are offered, and proxies for them |
 //! | [`load`] | requests of domains, and whether each is answered once and in time |
 //! | [`check`] | what must hold at every step, and once all has calmed down |
+//! | [`shrink`] | a failing plan made small |
+//! | [`cli`], [`rng`] | the command line; the generator |
 //!
-//! [`run`] plays one plan. The program does so for many seeds: `cargo run -p skerry-sim -- --seed S --seeds COUNT`.
+//! [`run`] plays one plan. The program does so for many seeds: `cargo xtask sim --help`.
 //!
 //! Neighbours: below it all that ships and is pure; nothing above.
 #![forbid(unsafe_code)]
 
+pub mod boot;
 pub mod check;
+pub mod cli;
 pub mod ends;
 pub mod faults;
 pub mod load;
 pub mod memory;
+pub mod mutants;
 pub mod node;
 pub mod plan;
+pub mod ports;
 pub mod rng;
 pub mod server;
+pub mod shrink;
 #[cfg(test)]
 mod tests;
+pub mod topology;
+pub mod wire;
 pub mod world;
 
-pub use plan::{Mutant, Plan};
+pub use faults::Kinds;
+pub use plan::Plan;
+pub use topology::Topology;
 pub use world::{Failure, Summary, World};
 
 /// Plays one plan to its end.

@@ -1,10 +1,9 @@
 //! Requests of domains: pings, streams, tables, processes. Each must be answered once, and in time.
 
-use crate::node::{Node, Port};
-use crate::plan::Plan;
+use crate::node::Node;
+use crate::ports::Port;
 use crate::rng::Rng;
 use crate::server;
-use crate::world::BOUND;
 use skerry_hal::{CoreId, IslandId};
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::proc::{self, Credit, Kill, List, ProcessState, Spawn, WINDOW, Wait};
@@ -40,29 +39,39 @@ pub struct Load {
     pub refused: u64,
     /// Round trips and stream messages that were answered for.
     pub messages: u64,
+    /// The bound of the run.
+    bound: u64,
+    /// When the first of them must have been answered, or sooner.
+    soonest: u64,
 }
 
 /// Answers that a request may have at a core at a time.
 const ROOM: usize = 4;
 
 impl Load {
+    /// No requests yet.
+    pub fn new(bound: u64) -> Self {
+        Self { bound, soonest: u64::MAX, ..Self::default() }
+    }
+
     /// A client's end of its channel.
     pub fn client() -> Port {
         Port::Client { inbox: Default::default(), room: ROOM }
     }
 
-    /// Some request from `node`.
-    pub fn issue(&mut self, plan: &Plan, node: &mut Node, now: u64, rng: &mut Rng) {
-        let mut core = || {
+    /// The request of domains on `node` that a number stands for. `islands`: the cores of each.
+    pub fn issue(&mut self, islands: &[u16], node: &mut Node, now: u64, what: u64) {
+        let rng = &mut Rng::new(what);
+        let core = |rng: &mut Rng| {
             if rng.one_in(40) {
                 return CoreId::new(IslandId(rng.below(70) as u16), rng.below(9) as u16);
             }
-            let island = rng.below(plan.islands.len() as u64) as u16;
-            CoreId::new(IslandId(island), rng.below(plan.islands[island as usize].into()) as u16)
+            let island = rng.below(islands.len() as u64) as u16;
+            CoreId::new(IslandId(island), rng.below(islands[island as usize].into()) as u16)
         };
-        let (from, to) = (core(), core());
-        match rng.below(14) {
-            10..14 => self.process(node, to, now, rng),
+        let (from, to) = (core(rng), core(rng));
+        let Node { ends, monitor, ports, .. } = node;
+        match rng.below(24) {
             0..6 => self.ping(node, from, to, rng.between(1, 6) as u32, now, false),
             6..8 => {
                 let count = rng.between(1, 200);
@@ -70,7 +79,16 @@ impl Load {
                 self.ask(node, &query, (from, to), count, now, 24, false);
             }
             8 => self.ask(node, &CoresQuery::default(), (from, to), 0, now, 4, false),
-            _ => self.ask(node, &IslandsQuery::default(), (from, to), 0, now, 4, false),
+            9 => self.ask(node, &IslandsQuery::default(), (from, to), 0, now, 4, false),
+            10..14 => self.process(node, to, now, rng),
+            14..21 => {
+                let island = to.island().0 as usize;
+                if islands.get(island).is_some_and(|cores| to.local() < *cores) {
+                    ends.want(now, now + 3 * self.bound, to, monitor, ports);
+                }
+            }
+            21 => ends.withdraw(now, monitor, ports),
+            _ => ends.leave(now, monitor, ports),
         }
     }
 
@@ -111,7 +129,8 @@ impl Load {
     ) {
         self.number = self.number.wrapping_add(1);
         let header = Header { request: self.number, dst: to, ..Header::default() };
-        let due = now + bounds * BOUND;
+        let due = now + bounds * self.bound;
+        self.soonest = self.soonest.min(due);
         let request = Request { what: B::KIND, from, to, count, issued: now, due, lines: 0, sure };
         self.open.insert((node.core, self.number), request);
         node.monitor.message(now, node.client, &wire::encode(&header, body), &mut node.ports);
@@ -121,12 +140,11 @@ impl Load {
     ///
     /// # Errors
     /// What is wrong with an answer.
-    pub fn read(&mut self, node: &mut Node, now: u64) -> Result<bool, String> {
+    pub fn read(&mut self, node: &mut Node, now: u64) -> Result<(), String> {
         let core = node.core;
         let Some(Port::Client { inbox, .. }) = node.ports.ports.get_mut(node.client.0 as usize) else {
-            return Ok(false);
+            return Ok(());
         };
-        let busy = !inbox.is_empty();
         let mut credits = Vec::new();
         for message in inbox.drain(..) {
             let key = (core, message.header().request);
@@ -190,11 +208,15 @@ impl Load {
         for credit in credits {
             node.monitor.message(now, node.client, &credit, &mut node.ports);
         }
-        Ok(busy)
+        Ok(())
     }
 
     /// A request that should have been answered by now.
-    pub fn late(&self, now: u64) -> Option<String> {
+    pub fn late(&mut self, now: u64) -> Option<String> {
+        if now <= self.soonest {
+            return None;
+        }
+        self.soonest = self.open.values().map(|r| r.due).min().unwrap_or(u64::MAX);
         let ((core, number), request) = self.open.iter().find(|(_, r)| r.due < now)?;
         Some(format!(
             "request {number} of {core} is not answered: {request:?}, issued {} ago",

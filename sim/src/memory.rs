@@ -1,11 +1,13 @@
 //! An island's memory for channels: every block is a frame, retyped from the island's RAM in a capability table, so
 //! that memory given out twice is found by the code that guards it in the CPU driver.
 
+use crate::faults::Damage;
+use crate::wire::Wire;
 use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, Rights};
 use skerry_caps::db::Retype;
 use skerry_caps::{Cap, Db, Slot, SlotRef, Store};
 use skerry_urpc::ring::Word;
-use skerry_urpc::{Block, Layout};
+use skerry_urpc::{Block, Layout, window};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -39,7 +41,46 @@ impl Words {
     pub fn block(&self) -> Block {
         Block::from_words(self.0)
     }
+
+    /// Does something to the message that was written last into a block of a window, the first or the second; or to the one
+    /// before.
+    pub fn damage(&self, second: bool, damage: Damage) {
+        let slots = window::LAYOUT.slots;
+        let first = usize::from(second) * window::BLOCK_BYTES / 8 + SLOTS;
+        let slot = |n: u32| {
+            let at = first + (n % slots) as usize * window::LAYOUT.stride as usize / 8;
+            &self.0[at..at + SLOT_WORDS]
+        };
+        let last = |n: u32| &slot(n)[SLOT_WORDS - 1];
+        let sequence = |n: u32| last(n).load(Ordering::Relaxed) as u32;
+        let is_newest =
+            |n: &u32| sequence(*n) % slots == *n && sequence(n + 1) != sequence(*n).wrapping_add(1);
+        let Some(newest) = (0..slots).find(is_newest) else { return };
+        let read = |n: u32| slot(n).iter().map(|w| w.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let write = |n: u32, words: &[u64]| {
+            slot(n).iter().zip(words).for_each(|(to, from)| to.store(*from, Ordering::Relaxed));
+        };
+        match damage {
+            Damage::Lost => {
+                // The slot holds again what it held a lap ago, or what all slots hold before the first lap.
+                let (lost, next) = (newest + slots - 1, sequence(newest + 1));
+                let lap = sequence(newest).wrapping_sub(slots);
+                let before = if next == lap.wrapping_add(1) { lap.wrapping_sub(1) } else { next };
+                last(lost).store(before.into(), Ordering::Relaxed);
+            }
+            Damage::Doubled => write(newest + 1, &read(newest)),
+            Damage::Reordered => {
+                let (one, other) = (read(newest), read(newest + slots - 1));
+                write(newest, &other);
+                write(newest + slots - 1, &one);
+            }
+        }
+    }
 }
+
+/// Words of a slot, and where the first slot is.
+const SLOT_WORDS: usize = 8;
+const SLOTS: usize = 2 * SLOT_WORDS;
 
 impl Drop for Words {
     fn drop(&mut self) {
@@ -63,7 +104,7 @@ pub struct Memory {
     db: Db,
     slots: Slots,
     next: u64,
-    blocks: BTreeMap<u64, Words>,
+    blocks: BTreeMap<u64, (Words, Wire)>,
     /// Give out the same memory again: a bug to find.
     pub shares: bool,
 }
@@ -104,13 +145,13 @@ impl Memory {
         if !self.shares {
             self.next += bytes;
         }
-        self.blocks.insert(address, Words::new(bytes as usize));
+        self.blocks.insert(address, (Words::new(bytes as usize), Wire::default()));
         Ok(address)
     }
 
-    /// The block at a physical address; `None` if there is none.
-    pub fn block(&self, address: u64) -> Option<Block> {
-        self.blocks.get(&address).map(Words::block)
+    /// The block at a physical address, and the wire that leads there; `None` if there is none.
+    pub fn block(&self, address: u64) -> Option<(Block, Wire)> {
+        self.blocks.get(&address).map(|(words, wire)| (words.block(), wire.clone()))
     }
 }
 

@@ -4,7 +4,6 @@
 //! waits can tell whether he hears what he asked for, and all of it.
 
 use crate::rng::Rng;
-use crate::world::BOUND;
 use skerry_app_proc::table::{Asker, End, Output, Table};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
@@ -31,6 +30,8 @@ pub struct Server {
     /// What it says, until the monitor takes it.
     pub said: VecDeque<Message>,
     now: u64,
+    /// The bound of the run: how long a process lives is counted in it.
+    pub bound: u64,
 }
 
 impl Server {
@@ -42,9 +43,8 @@ impl Server {
         let _not_for_servers = self.dispatch(message, asker);
     }
 
-    /// Lets the processes run. Answers whether any did.
-    pub fn run(&mut self, now: u64, rng: &mut Rng) -> bool {
-        let mut busy = false;
+    /// Lets the processes run.
+    pub fn run(&mut self, now: u64, rng: &mut Rng) {
         let pids: Vec<u32> = self.running.keys().copied().collect();
         for pid in pids.into_iter().filter(|_| rng.one_in(2)) {
             let Some(process) = self.running.get_mut(&pid) else { continue };
@@ -52,14 +52,12 @@ impl Server {
                 if process.ends <= now {
                     self.running.remove(&pid);
                     self.end(pid, End { state: ProcessState::Exited, code: 7 });
-                    busy = true;
                 }
                 continue;
             }
             let to = self.table.output(pid);
             if to != Output::Hold {
                 process.left -= 1;
-                busy = true;
             }
             if let Output::To(asker) = to {
                 let text = process.number.to_le_bytes();
@@ -68,7 +66,6 @@ impl Server {
                 self.say(asker, &line);
             }
         }
-        busy
     }
 
     /// How many processes run.
@@ -76,9 +73,10 @@ impl Server {
         self.running.len()
     }
 
-    /// When a process ends, at the earliest.
-    pub fn deadline(&self) -> Option<u64> {
-        self.running.values().map(|p| p.ends).min()
+    /// When a process goes on or ends, at the earliest.
+    pub fn deadline(&self, now: u64) -> Option<u64> {
+        let due = |p: &Running| if p.left > 0 { now + 1_000 } else { p.ends.max(now + 1_000) };
+        self.running.values().map(due).min()
     }
 
     fn end(&mut self, pid: u32, end: End) {
@@ -109,7 +107,7 @@ impl Service<Asker> for Server {
         let number = u32::from_le_bytes([spawn.text[0], spawn.text[1], spawn.text[2], spawn.text[3]]);
         match self.table.add("printer", 4096, (spawn.wait != 0).then_some(asker)) {
             Ok(pid) => {
-                let ends = self.now + u64::from(number % 16) * BOUND / 8;
+                let ends = self.now + u64::from(number % 16) * self.bound / 8;
                 self.running.insert(pid, Running { number, left: lines(number), ends });
                 self.say(asker, &proc::Spawned { pid, ..proc::Spawned::default() });
                 if spawn.wait == 0 {

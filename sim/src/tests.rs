@@ -1,17 +1,21 @@
 //! As many seeds as fit into a few seconds, and proof that the checks can fail.
 
-use crate::{Mutant, Plan, run};
+use crate::faults::Fault;
+use crate::mutants::{BUDGET, MUTANTS, Mutant};
+use crate::plan::CALM;
+use crate::{Kinds, Plan, run};
 use std::time::{Duration, Instant};
 
-/// Plays seeds from `first` until `seconds` have passed, at least `least` of them.
-fn play(first: u64, least: u64, seconds: u64, plan: impl Fn(u64) -> Plan) {
+/// Plays seeds from 1 until `seconds` have passed, at least `least` of them. Where there is time, ten times as long.
+fn play(machine: &str, kinds: Kinds, least: u64, seconds: u64) {
     let start = Instant::now();
-    let budget = Duration::from_secs(seconds);
-    for seed in first.. {
-        if let Err(failure) = run(&plan(seed)) {
-            panic!("{failure}");
+    let full = std::env::var_os("SKERRY_TEST_FULL").is_some();
+    let budget = Duration::from_secs(if full { 10 * seconds } else { seconds });
+    for seed in 1.. {
+        if let Err(failure) = run(&Plan::on(machine, seed, kinds)) {
+            panic!("{machine}, faults {kinds}: {failure}");
         }
-        if seed - first + 1 >= least && start.elapsed() > budget {
+        if seed >= least && start.elapsed() > budget {
             return;
         }
     }
@@ -19,83 +23,78 @@ fn play(first: u64, least: u64, seconds: u64, plan: impl Fn(u64) -> Plan) {
 
 #[test]
 fn two_islands_of_four_with_faults() {
-    play(1, 20, 6, |seed| Plan::new(seed, &[4, 4]));
+    play("4+4", Kinds::ALL, 40, 6);
 }
 
 #[test]
 fn two_islands_of_four_in_calm() {
-    play(1, 5, 3, |seed| Plan { faults: false, ..Plan::new(seed, &[4, 4]) });
+    play("4+4", Kinds::NONE, 10, 3);
 }
 
 #[test]
 fn four_islands_in_a_row_with_faults() {
-    play(1, 5, 5, |seed| Plan::chain(seed, &[2, 3, 1, 2]));
+    play("2-3-1-2", Kinds::ALL, 20, 5);
 }
 
 #[test]
 fn five_islands_each_linked_with_each() {
-    play(1, 2, 4, |seed| Plan::new(seed, &[2, 1, 1, 2, 3]));
+    play("2+1+1+2+3", Kinds::ALL, 10, 4);
 }
 
 #[test]
 fn one_island_alone() {
-    play(1, 5, 1, |seed| Plan::new(seed, &[3]));
+    play("3", Kinds::ALL, 10, 1);
+}
+
+#[test]
+fn the_fleet_and_the_paper_s_machines() {
+    for machine in ["fleet", "intel-2x4", "amd-2x2", "amd-4x4", "amd-8x4"] {
+        play(machine, Kinds::ALL, 3, 1);
+    }
 }
 
 #[test]
 fn one_seed_gives_one_run() {
     for seed in [3, 4, 5] {
-        let plan = Plan::new(seed, &[2, 2]);
+        let plan = Plan::on("2+2", seed, Kinds::ALL);
         let (a, b) = (run(&plan).unwrap(), run(&plan).unwrap());
         assert_eq!(a, b);
-        assert_ne!(a.digest, run(&Plan { seed: seed + 100, ..plan }).unwrap().digest);
+        assert_ne!(a.digest, run(&Plan::on("2+2", seed + 100, Kinds::ALL)).unwrap().digest);
     }
 }
 
-/// The first seed that finds a bug; panics if none of so many does.
-fn found(mutant: Mutant, seeds: u64) {
-    let hit =
-        (1..=seeds).find(|&seed| run(&Plan { mutant: Some(mutant), ..Plan::new(seed, &[3, 3]) }).is_err());
-    assert!(hit.is_some(), "{mutant:?} goes unnoticed through {seeds} seeds");
+/// The first seed that finds a bug.
+fn found(mutant: &'static Mutant) -> Option<u64> {
+    let fails = |seed: &u64| {
+        let plan = Plan::on(mutant.machine, *seed, Kinds::ALL);
+        run(&Plan { mutant: Some(mutant), ..plan }).is_err()
+    };
+    (1..=mutant.seeds).find(fails)
 }
 
 #[test]
-fn a_link_s_loss_that_goes_unheard_is_found() {
-    found(Mutant::MissesLoss, 40);
-}
-
-#[test]
-fn messages_of_an_epoch_that_was_given_up_are_found() {
-    found(Mutant::TakesStaleEpochs, 60);
-}
-
-#[test]
-fn dropped_answers_are_found() {
-    found(Mutant::DropsAnswers, 10);
-}
-
-#[test]
-fn doubled_and_swapped_messages_are_found() {
-    found(Mutant::DoublesStream, 10);
-    found(Mutant::SwapsStream, 10);
-}
-
-#[test]
-fn an_island_that_ignores_its_refusal_is_found() {
-    found(Mutant::IgnoresRefusal, 40);
-}
-
-#[test]
-fn memory_given_out_twice_is_found() {
-    found(Mutant::SharesBlocks, 3);
+fn every_mutant_is_found() {
+    for mutant in MUTANTS {
+        assert!(mutant.seeds <= BUDGET, "{}", mutant.name);
+        let seed = found(mutant);
+        assert!(
+            seed.is_some(),
+            "{} ({}) goes unnoticed through {}",
+            mutant.name,
+            mutant.breaks,
+            mutant.seeds
+        );
+        println!("{}: seed {}", mutant.name, seed.unwrap_or(0));
+    }
 }
 
 #[test]
 fn an_island_that_dies_at_any_step_leaves_nothing_behind() {
     for island in [0, 1] {
         for sends in 0..60 {
-            let calm = Plan { faults: false, ..Plan::new(7, &[2, 2]) };
-            if let Err(failure) = run(&Plan { kill: Some((island, sends)), ..calm }) {
+            let mut plan = Plan::on("2+2", 7, Kinds::NONE);
+            plan.faults.push((CALM / 2 * plan.bound, Fault::KillAfter { island, sends }));
+            if let Err(failure) = run(&plan) {
                 panic!("island {island} dies after {sends} messages more: {failure}");
             }
         }

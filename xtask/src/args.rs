@@ -3,6 +3,7 @@
 use crate::shell::{Result, fail};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ cargo xtask COMMAND
                      (with packages: compile only these)
   test [full] [FILTER]  every layer of tests, or those whose paths contain FILTER
   check              formatting, lints for host and bare targets, licences, house rules
+  sim OPTIONS        the whole system on a simulated machine, under many seeds; `sim --help` lists machines and faults
   bench [NAME]       figures, one line each: name value unit
   doctor             what is installed, what is missing, how to get it
   help [COMMAND]     this text, or what it says of one command; `COMMAND --help` does the same
@@ -61,6 +63,8 @@ pub enum Command {
     },
     /// Check the sources.
     Check,
+    /// Simulate, with the simulator's own options.
+    Sim(Vec<OsString>),
     /// Measure.
     Bench {
         /// Only figures whose names start with this.
@@ -122,6 +126,7 @@ pub fn parse() -> Result<Command> {
         }),
         "check" => words(&mut parser, 0)?.map(|_| Command::Check),
         "bench" => words(&mut parser, 1)?.map(|mut words| Command::Bench { name: words.pop() }),
+        "sim" => Some(Command::Sim(parser.raw_args()?.collect())),
         "doctor" => words(&mut parser, 0)?.map(|_| Command::Doctor),
         other => return fail(format!("unknown command `{other}`; `cargo xtask help` lists the commands")),
     };
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_command_is_explained_by_itself() {
-        for name in ["run", "build", "test", "check", "bench", "doctor", "help"] {
+        for name in ["run", "build", "test", "check", "sim", "bench", "doctor", "help"] {
             let text = help(Some(name));
             assert!(text.starts_with(&format!("cargo xtask {name}")) && text.len() < HELP.len(), "{text}");
         }

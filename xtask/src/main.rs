@@ -6,6 +6,7 @@
 //! | `build` | [`build`]: CPU drivers and domains of both ISAs ([`targets`]), packed into one bundle |
 //! | `test` | [`test`]: the layers, each run and counted by [`layer`]; [`catalogue`]: which there are |
 //! | `check` | [`check`]: formatting, clippy, cargo-deny, [`house`] rules, and [`lines`] |
+//! | `sim` | [`sim`]: the whole system on a simulated machine |
 //! | `bench` | [`bench`]: figures |
 //! | `doctor` | [`doctor`]: what is installed; [`setup`] and [`apt`] get what is missing |
 //!
@@ -26,6 +27,7 @@ mod run;
 mod rust;
 mod setup;
 mod shell;
+mod sim;
 mod targets;
 mod test;
 
@@ -54,6 +56,7 @@ fn dispatch() -> Result<ExitCode> {
         Command::Doctor => doctor::doctor(),
         Command::Test { full, filter } => test::test(full, filter.as_deref()),
         Command::Check => check::check(),
+        Command::Sim(options) => sim::sim(&options),
         Command::Bench { name } => bench::bench(name.as_deref()),
         Command::Build { only } => {
             let rust = Rust::find()?;

@@ -4,7 +4,7 @@ use crate::catalogue::{self, Test, packages};
 use crate::layer::{self, Counts};
 use crate::rust::Rust;
 use crate::shell::{Result, capture, cargo, fail, progress, root, tool};
-use crate::{build, setup};
+use crate::{build, setup, sim};
 use std::collections::BTreeSet;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -16,12 +16,18 @@ const WHOLE: &str = "skerry-tests";
 /// Packages that Miri runs: those whose unsafe code or wire formats everything rests on.
 const MIRI: &[&str] = &["skerry-urpc", "skerry-abi"];
 
+/// Machines that are simulated.
+const MACHINES: &[&str] =
+    &["fleet", "4+4", "2-3-1-2", "2+1+1+2+3", "intel-2x4", "amd-2x2", "amd-4x4", "amd-8x4", "server-128"];
+
 /// A layer's time, in seconds, building it included: for `test`, and for `test full`.
 struct Budget(u64, u64);
 
 const HOST: Budget = Budget(600, 1800);
 const LOOM_BUDGET: Budget = Budget(480, 1800);
 const MIRI_BUDGET: Budget = Budget(300, 3600);
+/// Of each machine, building aside.
+const SIM: Budget = Budget(8, 60);
 const FLEETS: Budget = Budget(600, 3600);
 
 /// Environment variable by which tests know that there is time for the long versions.
@@ -43,6 +49,7 @@ pub fn test(full: bool, filter: Option<&str>) -> Result<ExitCode> {
     let mut total = Counts::default();
     for (name, layer) in [
         ("host", Suite::host as fn(&Suite) -> Result<Counts>),
+        ("sim", Suite::sim),
         ("loom", Suite::loom),
         ("miri", Suite::miri),
         ("fleets", Suite::fleets),
@@ -105,6 +112,25 @@ impl Suite {
         cargo.args(args);
         cargo.args(&self.filter);
         cargo
+    }
+
+    /// The whole system on simulated machines, as many seeds as there is time for: a machine is a test.
+    fn sim(&self) -> Result<Counts> {
+        let mut counts = Counts::default();
+        if self.filter.is_some() {
+            // Its parts have tests of their own, on the host.
+            return Ok(counts);
+        }
+        let Budget(short, long) = SIM;
+        let seconds = if self.full { long } else { short }.to_string();
+        for machine in MACHINES {
+            progress(format!("sim {machine}, {seconds} s"));
+            let status = sim::command().args(["--topology", machine, "--seconds", &seconds]).status()?;
+            let one = if status.success() { &mut counts.passed } else { &mut counts.failed };
+            *one += 1;
+        }
+        progress(format!("layer sim: {counts}"));
+        Ok(counts)
     }
 
     /// Every interleaving of the rings' loads and stores.

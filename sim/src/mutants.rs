@@ -1,0 +1,110 @@
+//! Deliberate bugs. Each stands between a monitor and its world, or in what the world does for it; a run with one must fail,
+//! else the checks are blind to it. A protocol adds a row for each way in which it could be wrong: the test that goes
+//! through the table finds it there.
+
+use skerry_urpc::Message;
+use skerry_urpc::formats::monitor::{PingDone, StreamData, StreamDone};
+use skerry_urpc::wire::Body;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug)]
+pub enum Bug {
+    /// Of the messages of these kinds one in so many is not sent.
+    Drops(&'static [u16], u64),
+    /// Or is sent twice.
+    Doubles(&'static [u16], u64),
+    /// Or changes places with the next of these kinds.
+    Swaps(&'static [u16], u64),
+    /// Messages of this kind are sent with something changed: a vote turned into its opposite, an answer before its time.
+    Rewrites(u16, fn(&mut Message)),
+    /// Messages of an epoch that was given up are taken for those of the current one.
+    TakesStaleEpochs,
+    /// One island never hears that a link was lost.
+    MissesLoss,
+    /// An island that was given up does not notice.
+    IgnoresRefusal,
+    /// Channels are made in memory that is in use.
+    SharesBlocks,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Mutant {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it breaks, for people.
+    pub breaks: &'static str,
+    /// What is wrong.
+    pub bug: Bug,
+    /// The machine on which it is looked for.
+    pub machine: &'static str,
+    /// Seeds within which it must be found; at most [`BUDGET`].
+    pub seeds: u64,
+}
+
+/// Seeds that any of them may take.
+pub const BUDGET: u64 = 10_000;
+
+/// All of them.
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "stale-epoch",
+        breaks: "membership: a message of a given-up epoch counts",
+        bug: Bug::TakesStaleEpochs,
+        machine: "3+3",
+        seeds: 200,
+    },
+    Mutant {
+        name: "loss-unheard",
+        breaks: "membership: one island goes on talking to a dead one",
+        bug: Bug::MissesLoss,
+        machine: "3+3",
+        seeds: 100,
+    },
+    Mutant {
+        name: "refusal-ignored",
+        breaks: "membership: an island that was given up keeps its epoch",
+        bug: Bug::IgnoresRefusal,
+        machine: "3+3",
+        seeds: 100,
+    },
+    Mutant {
+        name: "answer-dropped",
+        breaks: "ping, stream: a request is never answered",
+        bug: Bug::Drops(&[PingDone::KIND, StreamDone::KIND], 4),
+        machine: "3+3",
+        seeds: 20,
+    },
+    Mutant {
+        name: "stream-doubled",
+        breaks: "stream: a message is delivered twice",
+        bug: Bug::Doubles(&[StreamData::KIND], 40),
+        machine: "3+3",
+        seeds: 50,
+    },
+    Mutant {
+        name: "stream-swapped",
+        breaks: "stream: two messages are delivered in the wrong order",
+        bug: Bug::Swaps(&[StreamData::KIND], 40),
+        machine: "3+3",
+        seeds: 50,
+    },
+    Mutant {
+        name: "blocks-shared",
+        breaks: "binding: two channels lie in the same memory",
+        bug: Bug::SharesBlocks,
+        machine: "3+3",
+        seeds: 5,
+    },
+];
+
+/// The mutant of this name.
+///
+/// # Errors
+/// If there is none, with a list of those there are.
+pub fn named(name: &str) -> Result<&'static Mutant, String> {
+    MUTANTS.iter().find(|m| m.name == name).ok_or_else(|| {
+        let all: Vec<&str> = MUTANTS.iter().map(|m| m.name).collect();
+        format!("there is no mutant `{name}`; there are {}", all.join(", "))
+    })
+}
