@@ -1,10 +1,14 @@
-//! The text of a `spawn`: `[KEY=VALUE…] NAME [ARGUMENT…]`, as in a POSIX shell.
+//! The text of a `spawn`: `[OPTION…] [KEY=VALUE…] NAME [ARGUMENT…]`, as in a POSIX shell.
 
+use crate::portion::{BadPortion, Portion};
 use alloc::string::String;
+use core::fmt;
 
 /// What is to be started.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Command<'a> {
+    /// What of the core's time it may have.
+    pub portion: Portion,
     /// Words `KEY=VALUE`.
     pub env: String,
     /// The program.
@@ -13,20 +17,42 @@ pub struct Command<'a> {
     pub args: String,
 }
 
+/// Why a text starts nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BadCommand<'a> {
+    /// It names no program.
+    NoName,
+    /// Its options.
+    Portion(BadPortion<'a>),
+}
+
+impl fmt::Display for BadCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoName => f.write_str("name a program"),
+            Self::Portion(bad) => bad.fmt(f),
+        }
+    }
+}
+
 impl<'a> Command<'a> {
-    /// Takes `text` apart; `None` if it names no program.
-    pub fn parse(text: &'a str) -> Option<Self> {
-        let mut words = text.split_ascii_whitespace();
+    /// Takes `text` apart.
+    ///
+    /// # Errors
+    /// [`BadCommand`].
+    pub fn parse(text: &'a str) -> Result<Self, BadCommand<'a>> {
+        let mut words = text.split_ascii_whitespace().peekable();
+        let portion = Portion::take(&mut words).map_err(BadCommand::Portion)?;
         let mut env = String::new();
         loop {
-            let word = words.next()?;
+            let word = words.next().ok_or(BadCommand::NoName)?;
             if is_assignment(word) {
                 add(&mut env, word);
                 continue;
             }
             let mut args = String::new();
             words.for_each(|word| add(&mut args, word));
-            return Some(Self { env, name: word, args });
+            return Ok(Self { portion, env, name: word, args });
         }
     }
 
@@ -72,8 +98,11 @@ mod tests {
             ("A=1 RAM=4M B=x=y", "hello", "exit=3 b")
         );
         assert_eq!((command.var("B"), command.var("RA")), (Some("x=y"), None));
-        assert_eq!(Command::parse("A=1"), None);
-        assert_eq!(Command::parse(""), None);
+        assert_eq!(Command::parse("A=1"), Err(BadCommand::NoName));
+        assert_eq!(Command::parse(""), Err(BadCommand::NoName));
+        let command = Command::parse("--priority 1 A=1 hello --budget 7").unwrap();
+        assert_eq!((command.portion.priority(), command.args.as_str()), (1, "--budget 7"));
+        assert!(matches!(Command::parse("--budget hello"), Err(BadCommand::Portion(_))));
         assert_eq!(Command::parse("=1").unwrap().name, "=1");
     }
 

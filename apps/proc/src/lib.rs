@@ -1,7 +1,8 @@
 //! # `skerry-app-proc`, the library: which processes a core has, and who waits for them
 //!
 //! Pure, so that it is tested on the host: [`table`] knows the processes and who listens to them, [`command`] takes the
-//! text of a `spawn` apart, [`account`] limits how much RAM a process may ask for. The binary beside it makes domains and moves messages.
+//! text of a `spawn` apart, [`account`] limits how much RAM a process may ask for, [`portion`] how much of the core's time
+//! it may have. The binary beside it makes domains and moves messages.
 //!
 //! A process is *running*, then a *zombie* until somebody has waited for it, then forgotten. Whoever waits gets its
 //! output, as far as he has granted credit; without credit the program waits, and without a listener its lines go to
@@ -13,4 +14,5 @@ extern crate alloc;
 
 pub mod account;
 pub mod command;
+pub mod portion;
 pub mod table;

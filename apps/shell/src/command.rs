@@ -122,6 +122,9 @@ const fn help(name: &'static str, usage: &'static str, text: &'static str) -> He
     Help { name, usage, text }
 }
 
+/// The arguments of what starts a program.
+const START: &str = "CORE [--priority 0..7] [--budget PERCENT] [KEY=VALUE…] NAME [ARG…]";
+
 /// All commands.
 pub const COMMANDS: &[Help] = &[
     help("cores", "", "lists every core of the system"),
@@ -145,10 +148,10 @@ pub const COMMANDS: &[Help] = &[
     ),
     help(
         "run",
-        "CORE [KEY=VALUE…] NAME [ARG…]",
-        "starts a program on a core, shows its output, and ends with its exit status",
+        START,
+        "starts a program on a core, shows its output, and ends with its exit status; the budget is the percentage of the core that it may take from others",
     ),
-    help("spawn", "CORE [KEY=VALUE…] NAME [ARG…]", "starts a program on a core, and tells its number"),
+    help("spawn", START, "starts a program on a core, and tells its number"),
     help(
         "wait",
         "ISLAND.LOCAL:NUMBER",

@@ -5,6 +5,7 @@ use super::{BATCH, MAX_WAITING, Server};
 use alloc::format;
 use alloc::string::String;
 use skerry_app_proc::command::{Command, bytes};
+use skerry_app_proc::portion::PERIOD;
 use skerry_app_proc::table::{Asker, End, Output as To};
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::proc::{Exit, Output, ProcessState, Say};
@@ -12,7 +13,9 @@ use skerry_urpc::{Message, Transport};
 use skerry_user::ISA;
 use skerry_user::abi::domain::{Purpose, slot};
 use skerry_user::abi::{Error, Rights};
+use skerry_user::cap::Dispatcher;
 use skerry_user::chan::{Chan, Peer};
+use skerry_user::clock;
 use skerry_user::logging::{error, info};
 use skerry_user::program::ROOM_EVENT;
 use skerry_user::spawn::{self, Child, Running, SpawnError};
@@ -96,7 +99,7 @@ impl Server {
         let endpoint = endpoint.map_err(|error| SpawnError::Refused("an endpoint", error))?;
         let share = Share::new(endpoint, limit);
         let (domain, bell) = (&mut self.domain, self.bell);
-        let Command { env, name, args } = command;
+        let Command { portion, env, name, args } = command;
         let made = Child::load_with(domain, &spawn::Program { name, file, args }, grant);
         let furnished = made.and_then(|mut child| {
             let mut give = || {
@@ -114,7 +117,16 @@ impl Server {
                 Ok(chan)
             };
             match give() {
-                Ok(chan) => Ok((chan, child.start(domain)?)),
+                Ok(chan) => {
+                    let (budget, period) = portion.budget(clock::span(PERIOD));
+                    let schedule =
+                        |dispatcher: Dispatcher| dispatcher.schedule(portion.priority(), budget, period);
+                    let refused = |error| SpawnError::Refused("priority and budget", error);
+                    Ok((
+                        chan,
+                        child.start_with(domain, |_, dispatcher| schedule(dispatcher).map_err(refused))?,
+                    ))
+                }
                 Err(error) => {
                     child.abandon(domain);
                     Err(error)

@@ -63,8 +63,8 @@ impl Server {
         }
         let started = match Command::parse(&whole) {
             _ if self.retired => Err((Refusal::NotUp, String::from("the core is going off line"))),
-            Some(command) => self.spawn(&command, (piece.wait != 0).then_some(asker)),
-            None => Err((Refusal::BadRequest, String::from("name a program"))),
+            Ok(command) => self.spawn(&command, (piece.wait != 0).then_some(asker)),
+            Err(bad) => Err((Refusal::BadRequest, format!("{bad}"))),
         };
         match started {
             Ok(pid) => {
