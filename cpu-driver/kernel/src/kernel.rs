@@ -373,6 +373,8 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
         {
             self.preempt();
         }
+        // Nobody wants the core who may have it: else its clock would ring for the slice that has ended, without end.
+        self.schedule.extend(&self.memory);
         self.dispatch()
     }
 }

@@ -87,10 +87,10 @@ pub struct Share {
     /// Ticks left of the slice it lost the core in; 0: its next one is whole.
     slice: u64,
     /// Ticks that it may run in a period; 0: no limit.
-    budget: u64,
+    budget: i64,
     period: u64,
-    /// What is left of the budget, until when, and since when it runs.
-    left: u64,
+    /// What is left of the budget, or has been overdrawn; until when; and since when it runs.
+    left: i64,
     renewal: u64,
     since: u64,
     /// 0 to 7.
@@ -106,18 +106,19 @@ pub struct Share {
 impl Share {
     /// Sets priority and budget.
     pub const fn set(&mut self, priority: u32, budget: u64, period: u64, now: u64) {
-        (self.priority, self.budget, self.period) = (priority, budget, period);
-        (self.left, self.renewal, self.since) = (budget, now.saturating_add(period), now);
+        (self.priority, self.budget, self.period) = (priority, budget as i64, period);
+        (self.left, self.renewal, self.since) = (self.budget, now.saturating_add(period), now);
     }
 
-    /// Charges what it ran until `now`; starts a new period if it is time.
+    /// Charges what it ran until `now`; starts a new period if it is time. What it ran beyond its budget because the clock
+    /// rang late (a hypervisor had the core, say) is taken off the next; what it had because nobody else wanted it, is not.
     fn charge(&mut self, now: u64, ran: bool) {
-        if ran {
-            self.left = self.left.saturating_sub(now - self.since);
+        if ran && self.left > 0 {
+            self.left -= (now - self.since) as i64;
         }
         self.since = now;
         if now >= self.renewal {
-            (self.left, self.renewal) = (self.budget, now.saturating_add(self.period));
+            (self.left, self.renewal) = (self.left.min(0) + self.budget, now.saturating_add(self.period));
         }
     }
 }
@@ -202,7 +203,7 @@ impl Schedule {
             let now = memory.machine_ref().now();
             let share = &mut memory.dcb(at).share;
             share.charge(now, false);
-            if share.left == 0 {
+            if share.left <= 0 {
                 level = EXHAUSTED;
                 self.renewal = self.renewal.min(share.renewal);
             }
@@ -239,7 +240,7 @@ impl Schedule {
         if share.budget != 0 {
             share.charge(now, false);
             // Exhausted and alone, it runs until it has budget again.
-            let end = if share.left == 0 { share.renewal } else { now.saturating_add(share.left) };
+            let end = if share.left <= 0 { share.renewal } else { now.saturating_add(share.left as u64) };
             self.budget_end = self.budget_end.min(end);
         }
         true
@@ -285,8 +286,8 @@ impl Schedule {
         true
     }
 
-    /// Somebody comes while one has the core alone: its slice begins now.
-    fn extend<M: Machine>(&mut self, memory: &Memory<M>) {
+    /// Somebody comes while one has the core alone, or its slice has ended and nobody who comes next is ready: one begins now.
+    pub fn extend<M: Machine>(&mut self, memory: &Memory<M>) {
         let now = memory.machine_ref().now();
         if now >= self.slice_end {
             self.slice_end = now + memory.machine_ref().frequency() / SLICES;
@@ -327,8 +328,7 @@ impl Schedule {
     pub fn arm<M: Machine>(&mut self, machine: &mut M) {
         let mut want = self.earliest.min(self.budget_end);
         if self.levels != 0 {
-            want = want.min(self.slice_end);
-            want = want.min(self.renewal);
+            want = want.min(self.slice_end).min(self.renewal);
         }
         if want < self.armed {
             self.armed = want;

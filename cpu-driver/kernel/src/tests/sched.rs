@@ -134,6 +134,40 @@ fn a_budget_bounds_what_a_high_priority_takes_and_gives_it_back_each_period() {
 }
 
 #[test]
+fn a_slice_that_nobody_else_wants_does_not_ring_for_ever() {
+    let mut rig = Rig::boot();
+    let high = start(&mut rig, 0).dispatcher;
+    schedule(&mut rig, high, 7, 0, 0);
+    for _ in 0..5 {
+        rig.pass(SLICE + 1);
+        // The other, of a lower priority, is ready all the time.
+        assert_eq!(rig.running(&[slot::DISPATCHER, high]), Some(high));
+        let outside = rig.outside.lock().unwrap();
+        assert!(
+            outside.deadline.is_some_and(|at| at > outside.now),
+            "{:?} at {}",
+            outside.deadline,
+            outside.now
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_rings_late_gives_nobody_more_than_the_budget() {
+    const LATE: u64 = 4 * SLICE;
+    let mut rig = Rig::boot();
+    let high = start(&mut rig, 0).dispatcher;
+    schedule(&mut rig, high, 7, 2 * SLICE, 10 * SLICE);
+    let all = [slot::DISPATCHER, high];
+    let mut ran = 0;
+    for _ in 0..250 {
+        ran += if rig.running(&all) == Some(high) { LATE } else { 0 };
+        rig.pass(LATE);
+    }
+    assert!((150 * SLICE..=200 * SLICE + LATE).contains(&ran), "a fifth of {}: {ran}", 250 * LATE);
+}
+
+#[test]
 fn exhausted_domains_share_what_nobody_wants() {
     let mut rig = Rig::boot();
     let (a, b) = (start(&mut rig, 0).dispatcher, start(&mut rig, 1).dispatcher);
