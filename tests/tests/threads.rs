@@ -8,9 +8,14 @@ use skerry_tests::{HANG, boot};
 use std::time::{Duration, Instant};
 
 /// What `threads end=…` says, in its output or on the console, and its exit status.
-const ENDS: [(&str, &str, i32); 5] = [
+const ENDS: [(&str, &str, i32); 10] = [
     ("stack", "thread 'doomed' overflowed its stack", 1),
     ("write", "thread 'doomed': Write fault at 0x1234", 1),
+    ("outside", "thread 'doomed': Write fault at 0x1234", 1),
+    ("guard", "next to memory on demand, past its end", 1),
+    ("forbidden", "the range does not allow it: Write", 1),
+    ("lack", "RAM", 1),
+    ("holder", "memory on demand, touched by who holds what it is made of", 1),
     ("panic", "panic in thread 'doomed'", 101),
     ("deadlock", "deadlock: every thread waits for another", 1),
     ("status", "", 7),
@@ -25,7 +30,7 @@ fn all(x86: u32, arm: u32) {
     let cases: Vec<&String> = cases.iter().filter(|line| !line.starts_with("no source")).collect();
     assert!(cases.iter().all(|line| line.starts_with("ok ")), "{lines:#?}");
     assert_eq!(*last, format!("threads: {} cases, 0 failed", cases.len()));
-    assert!(cases.len() >= 30, "{lines:#?}");
+    assert!(cases.len() >= 32, "{lines:#?}");
     for (end, says, expected) in ENDS {
         let before = system.console_log(0).len();
         let reply = system.exec(0, &format!("run 0.1 threads end={end}"), HANG);

@@ -1,15 +1,18 @@
 //! Threads that did what they must not: mended by a handler, or the end of the program.
 //!
-//! The CPU driver turns a thread's fault into an upcall. The thread waits, and a thread of its own, `pager`, asks the
-//! program's handler; it may block, take locks and call servers as any thread does. The handler maps a page, say, and the
-//! faulting instruction runs again.
+//! The CPU driver turns a thread's fault into an upcall. The thread waits, and a thread of its own, `pager`, looks whether it
+//! touched [memory on demand](super::demand), or else asks the program's handler; it may block, take locks and call servers
+//! as any thread does. It maps a page, say, and the faulting instruction runs again.
 
+use super::demand;
+use super::mutex::Mutex;
 use super::sched::{self, State, key, with};
 use super::spawn::{Builder, SpawnError};
 use super::table::Id;
 use crate::dispatch::{self, Off};
 use crate::log;
-use core::fmt::Write;
+use alloc::boxed::Box;
+use core::fmt::{self, Write};
 use skerry_hal::FaultKind;
 
 /// Bytes of the pager's stack.
@@ -35,25 +38,51 @@ pub(super) struct Pending {
     asked: bool,
 }
 
-/// Has `handler` look at every memory fault of a thread from now on, except the overflow of a stack: `true` means that
-/// the thread may try again, `false` that nothing can be done. Once for a program.
+type Handler = Box<dyn FnMut(&Fault) -> bool + Send>;
+
+static HANDLER: Mutex<Option<Handler>> = Mutex::new(None);
+
+/// Has `handler` look at every memory fault of a thread from now on, except the overflow of a stack, and what memory on
+/// demand is for: `true` means that the thread may try again, `false` that nothing can be done. There is one at a time.
 ///
 /// # Errors
 /// [`SpawnError`], if the thread that runs it cannot be made.
-pub fn handle(mut handler: impl FnMut(&Fault) -> bool + Send + 'static) -> Result<(), SpawnError> {
-    let pager = Builder::new("pager").stack(STACK).spawn(move || {
-        loop {
-            let fault = next();
-            if handler(&fault) {
-                with(&Off::enter(), |state| state.table.wake_this(key::FAULT, fault.thread.number()));
-            } else {
-                let off = Off::enter();
-                with(&off, |state| state.end_of(&fault));
+pub fn handle(handler: impl FnMut(&Fault) -> bool + Send + 'static) -> Result<(), SpawnError> {
+    *HANDLER.lock() = Some(Box::new(handler));
+    start_pager()
+}
+
+static STARTED: Mutex<bool> = Mutex::new(false);
+
+/// Has a thread look at faults from now on.
+pub(super) fn start_pager() -> Result<(), SpawnError> {
+    let mut started = STARTED.lock();
+    if !*started {
+        let pager = Builder::new("pager").stack(STACK).spawn(page)?;
+        with(&Off::enter(), |state| state.pager = Some(pager.id()));
+        *started = true;
+    }
+    Ok(())
+}
+
+/// What the pager does.
+fn page() {
+    loop {
+        let fault = next();
+        let mended = match demand::serve(&fault) {
+            Some(served) => served.map_err(Some),
+            None if HANDLER.lock().as_mut().is_some_and(|handler| handler(&fault)) => Ok(()),
+            None => Err(None),
+        };
+        let off = Off::enter();
+        match mended {
+            Ok(()) => with(&off, |state| state.table.wake_this(key::FAULT, fault.thread.number())),
+            Err(why) => {
+                let why = why.as_ref().map(|why| why as &dyn fmt::Display);
+                with(&off, |state| state.end_of(&fault, why));
             }
         }
-    })?;
-    with(&Off::enter(), |state| state.pager = Some(pager.id()));
-    Ok(())
+    }
 }
 
 /// The next fault that nobody has looked at.
@@ -91,7 +120,7 @@ impl State {
             && self.pager.is_some_and(|pager| pager != thread)
             && !self.overflowed(&fault);
         if !handled {
-            self.end_of(&fault);
+            self.end_of(&fault, None);
         }
         if let Some(tcb) = self.table.get(thread) {
             tcb.pending = Some(Pending { fault, asked: false });
@@ -107,7 +136,7 @@ impl State {
 
     /// Says who did what. Then the thread does it again, and as no upcall is left, the CPU driver stops the dispatcher
     /// and whoever waits for the program learns what of.
-    fn end_of(&mut self, fault: &Fault) -> ! {
+    fn end_of(&mut self, fault: &Fault, why: Option<&dyn fmt::Display>) -> ! {
         let overflowed = self.overflowed(fault);
         let mut line = log::Line::new();
         if let Some(tcb) = self.table.get(fault.thread) {
@@ -117,6 +146,9 @@ impl State {
             } else {
                 write!(line, "thread '{}': {} fault at {:#x}", tcb.name, fault.kind.name(), fault.addr)
             };
+            if let Some(why) = why {
+                let _cut = write!(line, ": {why}");
+            }
             log::early_line(line.as_bytes());
             tcb.put_registers();
         }

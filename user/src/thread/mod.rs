@@ -10,6 +10,7 @@
 //! | [`mutex`], [`condvar`], [`rwlock`], [`barrier`], [`once`] | the same |
 //! | [`futex`] | (what the others could be made of, for whoever brings their own) |
 //! | [`local`], [`tls`] | thread-specific data with destructors; initial-exec thread-local storage of the ELF file |
+//! | [`demand`] | `mmap` of anonymous memory: filled when it is touched |
 //! | [`fault`] | `SIGSEGV`: a handler for page faults, or an end that names the thread |
 //! | [`table`] | run queue, waiters, timers; pure |
 //! | [`sched`] | the scheduler: switches, upcalls, the one place where the domain waits |
@@ -24,6 +25,7 @@
 pub mod barrier;
 mod block_on;
 pub mod condvar;
+pub mod demand;
 pub mod fault;
 pub mod futex;
 pub mod local;

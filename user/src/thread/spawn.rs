@@ -34,6 +34,16 @@ impl fmt::Display for SpawnError {
     }
 }
 
+/// For whoever has one kind of error for all.
+impl From<SpawnError> for Error {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::TooMany => Self::Full,
+            SpawnError::Stack(error) => error,
+        }
+    }
+}
+
 /// A thread to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Builder<'a> {

@@ -1,9 +1,13 @@
 //! Stacks, each with an unmapped page below; and the domain, which they are made of.
 
 use super::mutex::{Mutex, MutexGuard};
+use super::sched::with;
+use super::table::Id;
 use crate::Domain;
+use crate::dispatch::Off;
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU64, Ordering};
 use skerry_abi::{Error, PAGE_SIZE};
 
 /// A stack.
@@ -65,9 +69,26 @@ pub(super) fn keep_domain(domain: Domain) -> Result<(), Error> {
 /// The domain, for as long as this lives.
 pub struct DomainGuard(MutexGuard<'static, Option<Domain>>);
 
+/// Who has the domain: 0, or its number and 1.
+static HOLDER: AtomicU64 = AtomicU64::new(0);
+
 /// The domain of a program with threads; waits until no other thread has it. Making a thread takes it too.
 pub fn domain() -> DomainGuard {
-    DomainGuard(DOMAIN.lock())
+    let guard = DOMAIN.lock();
+    let own = with(&Off::enter(), |state| state.table.current());
+    HOLDER.store(own.map_or(0, |id| u64::from(id.number()) + 1), Ordering::Relaxed);
+    DomainGuard(guard)
+}
+
+/// Whether that thread has the domain.
+pub(super) fn has_domain(thread: Id) -> bool {
+    HOLDER.load(Ordering::Relaxed) == u64::from(thread.number()) + 1
+}
+
+impl Drop for DomainGuard {
+    fn drop(&mut self) {
+        HOLDER.store(0, Ordering::Relaxed);
+    }
 }
 
 impl Deref for DomainGuard {

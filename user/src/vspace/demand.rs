@@ -1,8 +1,9 @@
 //! Memory that is made when it is touched: a reserved range that a fault handler fills, a step at a time, with frames of
 //! zeros.
 //!
-//! The CPU driver turns the fault of a thread into an upcall; the domain's handler asks [`Demand::serve`], and lets the
-//! thread try again if that is `Ok`. Whatever is not served is an error of the program: it names why.
+//! The CPU driver turns the fault of a thread into an upcall; the domain's pager ([`thread::demand`](crate::thread::demand))
+//! asks [`Demand::serve`], and lets the thread try again if that is `Ok`. Whatever is not served is an error of the program:
+//! it names why.
 
 use super::{Space, VmError, sound};
 use crate::mem::Memory;
