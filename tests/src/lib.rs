@@ -28,6 +28,15 @@ pub fn options() -> Option<Options> {
     images.map(Options::new)
 }
 
+/// Boots a PC and an ARM machine of so many cores each, 0 for none, and waits until they are one system; `None` where there
+/// are no images.
+pub fn boot_pair(x86: u32, arm: u32) -> Option<System> {
+    let fleet = Fleet::pair(x86, arm).expect("a good fleet");
+    let system = boot(&fleet)?;
+    tables::check_up(&system, &fleet);
+    Some(system)
+}
+
 /// Boots a fleet, or answers `None` where there are no images.
 pub fn boot(fleet: &Fleet) -> Option<System> {
     Some(System::boot(fleet, &options()?).expect("QEMU starts"))

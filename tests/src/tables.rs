@@ -11,10 +11,14 @@ pub fn ask(system: &System, command: &str) -> Vec<String> {
 
 /// The same on another island.
 pub fn ask_on(system: &System, island: usize, command: &str) -> Vec<String> {
-    let Reply { lines, status } =
-        system.exec(island, command, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let Reply { lines, status } = reply(system, island, command);
     assert_eq!(status, 0, "`{command}` failed: {lines:?}");
     lines
+}
+
+/// Runs a command that may fail.
+pub fn reply(system: &System, island: usize, command: &str) -> Reply {
+    system.exec(island, command, HANG).unwrap_or_else(|cause| panic!("{cause}"))
 }
 
 /// NUMA node of a core, as the runner lays an island out: evenly.
@@ -137,7 +141,7 @@ pub fn check_help_and_errors(system: &System) {
     }
     assert_eq!(ask(system, "help cores").len(), 1);
     let bad = |command: &str| {
-        let reply = system.exec(0, command, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        let reply = reply(system, 0, command);
         assert_ne!(reply.status, 0, "`{command}` succeeded: {:?}", reply.lines);
         assert_eq!(reply.lines.len(), 1, "{:?}", reply.lines);
         reply.lines[0].clone()

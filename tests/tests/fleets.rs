@@ -5,7 +5,7 @@ use skerry_images::runner::System;
 use skerry_tests::tables::ask;
 use skerry_tests::tables::{check_cores, check_exit, check_help_and_errors, check_islands, check_memory};
 use skerry_tests::tables::{check_ping, check_up};
-use skerry_tests::{HANG, boot, options};
+use skerry_tests::{boot, boot_pair, options};
 
 /// Round trips of each ping.
 const PINGS: u32 = 20;
@@ -148,8 +148,7 @@ fn an_arm_machine_entered_at_el2() {
 /// `stream`: a million checked messages each way between the ISAs, in order, none lost or doubled.
 #[test]
 fn streams_between_the_isas() {
-    let Some(system) = boot(&pair(1, 1)) else { return };
-    system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let Some(system) = boot_pair(1, 1) else { return };
     for (from, to) in [("0.0", "1.0"), ("1.0", "0.0")] {
         let lines = ask(&system, &format!("stream {from} {to} 1000000"));
         let expected = format!("stream {from} {to} received 1000000 wrong 0 ");

@@ -1,9 +1,8 @@
 //! Programs: started on any core of either ISA, waited for, ended, and everything they had taken back.
 
-use skerry_images::fleet::Fleet;
 use skerry_images::runner::{Reply, System};
-use skerry_tests::tables::{ask, check_exit, check_up};
-use skerry_tests::{HANG, boot};
+use skerry_tests::tables::{ask, check_exit, reply};
+use skerry_tests::{HANG, boot_pair};
 use std::time::Duration;
 
 /// Rounds of spawn and exit; with `cargo xtask test full` as many as the issue asks for.
@@ -11,27 +10,16 @@ const ROUNDS: (u32, u32) = (300, 10_000);
 /// After this long the rounds hang.
 const ROUNDS_HANG: Duration = Duration::from_secs(1800);
 
-fn up(x86: u32, arm: u32) -> Option<System> {
-    let fleet = Fleet::pair(x86, arm).expect("a good fleet");
-    let system = boot(&fleet)?;
-    check_up(&system, &fleet);
-    Some(system)
-}
-
-fn try_it(system: &System, command: &str) -> Reply {
-    system.exec(0, command, HANG).unwrap_or_else(|cause| panic!("{cause}"))
-}
-
 /// A command that must fail, and its only line.
 fn fails(system: &System, command: &str, status: i32) -> String {
-    let Reply { lines, status: found } = try_it(system, command);
+    let Reply { lines, status: found } = reply(system, 0, command);
     assert_eq!(found, status, "`{command}`: {lines:#?}");
     lines.join("\n")
 }
 
 #[test]
 fn programs_run_on_any_core_of_either_isa() {
-    let Some(system) = up(2, 2) else { return };
+    let Some(system) = boot_pair(2, 2) else { return };
     for (core, isa) in [("0.0", "x86_64"), ("0.1", "x86_64"), ("1.0", "aarch64"), ("1.1", "aarch64")] {
         let lines = ask(&system, &format!("run {core} A=1 B=x hello one exit=0 two"));
         let expected = [
@@ -62,7 +50,7 @@ fn programs_run_on_any_core_of_either_isa() {
 #[test]
 fn an_island_without_work_sleeps() {
     for (x86, arm) in [(1, 0), (0, 1), (2, 2)] {
-        let Some(system) = up(x86, arm) else { return };
+        let Some(system) = boot_pair(x86, arm) else { return };
         let islands = system.fleet().islands.iter().enumerate();
         for core in islands.flat_map(|(n, island)| (0..island.cores).map(move |core| format!("{n}.{core}"))) {
             let said = ask(&system, &format!("run {core} hello quiet sleep=1000")).join("");
@@ -111,7 +99,7 @@ fn refused(system: &System) {
     let before = stock(system, "0.1");
     let mut pids = Vec::new();
     let full = loop {
-        let Reply { lines, status } = try_it(system, "spawn 0.1 RAM=4096 hello quiet spin");
+        let Reply { lines, status } = reply(system, 0, "spawn 0.1 RAM=4096 hello quiet spin");
         if status != 0 {
             break lines.join("\n");
         }
@@ -128,14 +116,14 @@ fn refused(system: &System) {
 
 #[test]
 fn who_waits_hears_of_the_loss_and_a_program_outlives_who_waits() {
-    let Some(system) = up(1, 1) else { return };
+    let Some(system) = boot_pair(1, 1) else { return };
     // Nobody waits: its lines go to its own island's log.
     let pid = ask(&system, "spawn 0.0 hello once").join("");
     let number = pid.split(':').next_back().expect("a number");
     let line = format!("hello:{number}: arguments: once");
     system.wait_line(0, &line, HANG).unwrap_or_else(|cause| panic!("{cause}"));
     let run = |on: usize, command: &str| {
-        let reply = system.exec(on, command, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        let reply = reply(&system, on, command);
         (reply.lines.join("\n"), reply.status)
     };
     std::thread::scope(|scope| {
@@ -150,9 +138,9 @@ fn who_waits_hears_of_the_loss_and_a_program_outlives_who_waits() {
     assert!(run(0, "run 1.0 hello").0.contains("the core is lost"));
     assert_eq!(run(0, "run 0.0 hello quiet"), (String::new(), 0), "this island goes on");
 
-    let Some(system) = up(1, 1) else { return };
+    let Some(system) = boot_pair(1, 1) else { return };
     let run = |on: usize, command: &str| {
-        let reply = system.exec(on, command, HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        let reply = reply(&system, on, command);
         (reply.lines.join("\n"), reply.status)
     };
     let pid = ask(&system, "spawn 1.0 hello quiet spin").join("");
@@ -177,7 +165,7 @@ fn stock(system: &System, core: &str) -> Vec<String> {
 }
 
 fn rounds(x86: u32, arm: u32) {
-    let Some(system) = up(x86, arm) else { return };
+    let Some(system) = boot_pair(x86, arm) else { return };
     let count = if std::env::var_os("SKERRY_TEST_FULL").is_some() { ROUNDS.1 } else { ROUNDS.0 };
     let repeat = |count: u32, command: &str| {
         let command = format!("repeat {count} {command}");
@@ -194,10 +182,10 @@ fn rounds(x86: u32, arm: u32) {
     assert_eq!(lines, ["8192 KiB of sevens", "200 times"]);
     repeat(count / 10, "run 0.0 hello quiet ram=1024");
     assert_eq!(stock(&system, "0.0"), before, "after those that asked for more");
-    assert_ne!(try_it(&system, "run 0.0 LIMIT=4M hello quiet ram=8192").status, 0, "beyond its limit");
+    assert_ne!(reply(&system, 0, "run 0.0 LIMIT=4M hello quiet ram=8192").status, 0, "beyond its limit");
     for bad in ["fault", "panic", "exit=1", "ram=1000000"] {
         for _ in 0..10 {
-            assert_ne!(try_it(&system, &format!("run 0.0 hello quiet {bad}")).status, 0, "{bad}");
+            assert_ne!(reply(&system, 0, &format!("run 0.0 hello quiet {bad}")).status, 0, "{bad}");
         }
     }
     assert_eq!(stock(&system, "0.0"), before, "after those that did not end well");

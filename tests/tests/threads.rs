@@ -1,10 +1,9 @@
 //! The thread package, checked from inside by `apps/threads`, on each ISA; and how a program with threads comes to its end.
 #![forbid(unsafe_code)]
 
-use skerry_images::fleet::Fleet;
 use skerry_images::runner::Reply;
-use skerry_tests::tables::{ask, check_exit};
-use skerry_tests::{HANG, boot};
+use skerry_tests::tables::{ask, check_exit, reply};
+use skerry_tests::{HANG, boot_pair};
 use std::time::{Duration, Instant};
 
 /// What `threads end=…` says, in its output or on the console, and its exit status.
@@ -22,8 +21,7 @@ const ENDS: [(&str, &str, i32); 10] = [
 ];
 
 fn all(x86: u32, arm: u32) {
-    let Some(system) = boot(&Fleet::pair(x86, arm).expect("a good fleet")) else { return };
-    system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let Some(system) = boot_pair(x86, arm) else { return };
     let lines = ask(&system, "run 0.1 threads");
     let (last, cases) = lines.split_last().expect("it says something");
     // A note of a case that has nothing to check here.
@@ -33,8 +31,7 @@ fn all(x86: u32, arm: u32) {
     assert!(cases.len() >= 32, "{lines:#?}");
     for (end, says, expected) in ENDS {
         let before = system.console_log(0).len();
-        let reply = system.exec(0, &format!("run 0.1 threads end={end}"), HANG);
-        let Reply { lines, status } = reply.unwrap_or_else(|cause| panic!("{cause}"));
+        let Reply { lines, status } = reply(&system, 0, &format!("run 0.1 threads end={end}"));
         assert_eq!(status, expected, "{end}: {lines:?}");
         let said = || lines.join("\n") + system.console_log(0).get(before..).unwrap_or_default();
         // The early console's lines come another way than the answer, and may be later.

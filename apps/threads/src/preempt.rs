@@ -62,18 +62,11 @@ fn work(seed: u64) -> u64 {
     floats.iter().fold(ints, |sum, x| sum.rotate_left(1) ^ x.to_bits())
 }
 
-fn registers() -> Outcome {
-    let until = later();
+/// Runs `what` on four threads, each with a number of its own; none may find anything wrong.
+fn none_wrong(name: &str, what: impl Fn(u64) -> u64 + Copy + Send + 'static) -> Outcome {
     let mut handles = Vec::new();
-    for seed in 1..=4 {
-        handles.push(made(small("computes", move || {
-            let expected = work(seed);
-            let mut wrong = 0;
-            while sched::upcalls() < until {
-                wrong += u64::from(work(seed) != expected);
-            }
-            wrong
-        }))?);
+    for n in 1..=4 {
+        handles.push(made(small(name, move || what(n)))?);
     }
     for handle in handles {
         same(handle.join(), 0)?;
@@ -81,30 +74,35 @@ fn registers() -> Outcome {
     Ok(())
 }
 
+fn registers() -> Outcome {
+    let until = later();
+    none_wrong("computes", move |seed| {
+        let expected = work(seed);
+        let mut wrong = 0;
+        while sched::upcalls() < until {
+            wrong += u64::from(work(seed) != expected);
+        }
+        wrong
+    })
+}
+
 fn allocation() -> Outcome {
     let until = later();
-    let mut handles = Vec::new();
-    for seed in 1..=4u64 {
-        handles.push(made(small("allocates", move || {
-            let (mut map, mut n, mut wrong) = (BTreeMap::new(), seed, 0);
-            while sched::upcalls() < until {
-                n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(9);
-                let key = n % 40;
-                let value: Vec<u64> = (0..n % 60).map(|k| k + key).collect();
-                if let Some(old) = map.insert(key, value) {
-                    wrong += u64::from(old.iter().enumerate().any(|(k, v)| k as u64 + key != *v));
-                }
-                if n % 3 == 0 {
-                    map.remove(&(key / 2));
-                }
+    none_wrong("allocates", move |seed| {
+        let (mut map, mut n, mut wrong) = (BTreeMap::new(), seed, 0);
+        while sched::upcalls() < until {
+            n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(9);
+            let key = n % 40;
+            let value: Vec<u64> = (0..n % 60).map(|k| k + key).collect();
+            if let Some(old) = map.insert(key, value) {
+                wrong += u64::from(old.iter().enumerate().any(|(k, v)| k as u64 + key != *v));
             }
-            wrong
-        }))?);
-    }
-    for handle in handles {
-        same(handle.join(), 0)?;
-    }
-    Ok(())
+            if n % 3 == 0 {
+                map.remove(&(key / 2));
+            }
+        }
+        wrong
+    })
 }
 
 fn mutex() -> Outcome {
@@ -135,19 +133,12 @@ fn mutex() -> Outcome {
 
 fn tls_kept() -> Outcome {
     let until = later();
-    let mut handles = Vec::new();
-    for n in 1..=3 {
-        handles.push(made(small("looks", move || {
-            set_tls(0, n);
-            let mut wrong = 0;
-            while sched::upcalls() < until {
-                wrong += u64::from(tls(0).0 != n);
-            }
-            wrong
-        }))?);
-    }
-    for handle in handles {
-        same(handle.join(), 0)?;
-    }
-    Ok(())
+    none_wrong("looks", move |n| {
+        set_tls(0, n);
+        let mut wrong = 0;
+        while sched::upcalls() < until {
+            wrong += u64::from(tls(0).0 != n);
+        }
+        wrong
+    })
 }

@@ -11,17 +11,22 @@
 //! numbered, and an end that finds a gap closes; once in a bound the proxy's end says how many it has sent, so that both
 //! ends find out what a relay swallowed. Island, core or channel lost, epoch void: each end lets go by itself. Messages
 //! arrive in order and once, up to where the connection ended; how far that was only the receiver knows.
+//!
+//! Here: what binaries do. `said`: what the monitors say to each other. `loss`: how an end lets go.
+
+mod loss;
+mod said;
 
 use super::{RequestId, Requests};
-use crate::config::{ENDPOINT_WINDOW, MAX_OFFERS, MAX_PROXIES, MAX_REMOTES};
+use crate::config::{ENDPOINT_WINDOW, MAX_OFFERS, MAX_PROXIES};
 use crate::event::{Action, Sink};
 use crate::monitor::Monitor;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use skerry_hal::{CoreId, Epoch};
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::monitor::*;
-use skerry_urpc::wire::{self, Body, Header};
+use skerry_urpc::formats::monitor::{EndpointData, EndpointFind};
+use skerry_urpc::wire;
 
 /// Bounds without a probe after which a proxy is taken for gone.
 const SILENCE: u64 = 4;
@@ -83,7 +88,6 @@ pub(crate) struct State {
     handle: u32,
 }
 
-/// What binaries do: domains offer and want endpoints, messages pass.
 impl Monitor {
     /// A domain of this core offers an endpoint, which the binary calls `endpoint`.
     ///
@@ -96,6 +100,11 @@ impl Monitor {
         }
         state.offers.push(Offer { name, endpoint });
         Ok(())
+    }
+
+    /// What the binary calls the endpoint that a domain of this core offers under a name.
+    pub fn offered_here(&self, name: [u64; 2]) -> Option<u32> {
+        self.endpoint.offers.iter().find(|o| o.name == name).map(|o| o.endpoint)
     }
 
     /// An endpoint is no more: neither its name nor what leads to it.
@@ -211,228 +220,6 @@ impl Monitor {
     /// How many proxies are there or asked for, and how many proxies of others lead here.
     pub fn endpoints_open(&self) -> (usize, usize) {
         (self.endpoint.proxies.iter().flatten().count(), self.endpoint.remotes.len())
-    }
-}
-
-/// What the monitors say to each other.
-impl Monitor {
-    pub(crate) fn on_endpoint_find(&mut self, find: &EndpointFind, header: &Header, sink: &mut dyn Sink) {
-        let (core, request) = (header.src, header.request);
-        // Under the same number: it has forgotten the earlier one.
-        self.endpoint.remotes.retain(|r| !r.is(core, request));
-        let offer = self.endpoint.offers.iter().find(|o| o.name == find.name).map(|o| o.endpoint);
-        let refusal = match offer {
-            None => Refusal::NotFound as u16,
-            Some(_) if self.endpoint.remotes.len() >= MAX_REMOTES => Refusal::Busy as u16,
-            Some(endpoint) => {
-                let epoch = self.epoch_of(core.island());
-                let until = self.within(self.config.bound.saturating_mul(SILENCE));
-                self.endpoint.handle = self.endpoint.handle.wrapping_add(1);
-                let handle = self.endpoint.handle;
-                let queue = VecDeque::new();
-                self.endpoint.remotes.push(Remote {
-                    core,
-                    epoch,
-                    request,
-                    endpoint,
-                    handle,
-                    queue,
-                    came: 0,
-                    taken: 0,
-                    said: 0,
-                    until,
-                });
-                0
-            }
-        };
-        let found = EndpointFound { refusal, window: ENDPOINT_WINDOW, ..EndpointFound::default() };
-        self.send_body(core, request, &found, sink);
-    }
-
-    /// The proxy of this number, if messages of `core` concern it.
-    fn proxy_of(&mut self, header: &Header) -> Option<(u8, &mut Proxy)> {
-        let slot = RequestId::slot(header.request, Requests::Endpoint)?;
-        let proxy = self.endpoint.proxies.get_mut(slot)?.as_mut()?;
-        (proxy.request == header.request && proxy.core == header.src).then_some((slot as u8, proxy))
-    }
-
-    pub(crate) fn on_endpoint_found(&mut self, found: &EndpointFound, header: &Header, sink: &mut dyn Sink) {
-        let due = self.within(self.config.bound);
-        let Some((slot, proxy)) = self.proxy_of(header) else { return };
-        let Some(token) = proxy.token else { return };
-        if let Err(refusal) = Refusal::result(found.refusal) {
-            return self.drop_proxy(slot, refusal, sink);
-        }
-        proxy.token = None;
-        // A peer that promises more than there is room for finds that out by itself.
-        proxy.window = found.window.into();
-        proxy.due = due;
-        sink.act(Action::Proxy { token, proxy: Ok(slot) });
-    }
-
-    pub(crate) fn on_endpoint_data(
-        &mut self,
-        data: &EndpointData,
-        number: u16,
-        header: &Header,
-        sink: &mut dyn Sink,
-    ) {
-        let until = self.within(self.config.bound.saturating_mul(SILENCE));
-        let (core, request) = (header.src, header.request);
-        let Some(remote) = self.endpoint.remotes.iter_mut().find(|r| r.is(core, request)) else {
-            return self.say_closed(core, request, Refusal::Aborted, sink);
-        };
-        if remote.came as u16 != number || remote.queue.len() >= ENDPOINT_WINDOW.into() {
-            return self.close_remotes(|r| r.is(core, request), Refusal::Aborted, sink);
-        }
-        remote.came = remote.came.wrapping_add(1);
-        remote.until = until;
-        remote.queue.push_back(data.words);
-    }
-
-    pub(crate) fn on_endpoint_taken(&mut self, taken: &EndpointTaken, header: &Header, sink: &mut dyn Sink) {
-        let Some((slot, proxy)) = self.proxy_of(header) else { return };
-        let (new, under_way) = (taken.taken.wrapping_sub(proxy.taken), proxy.sent.wrapping_sub(proxy.taken));
-        if new > under_way {
-            self.counters.bad += 1;
-            return self.leave_proxy(slot, Refusal::Damaged, sink);
-        }
-        proxy.taken = taken.taken;
-    }
-
-    pub(crate) fn on_endpoint_probe(&mut self, probe: &EndpointProbe, header: &Header, sink: &mut dyn Sink) {
-        let until = self.within(self.config.bound.saturating_mul(SILENCE));
-        let (core, request) = (header.src, header.request);
-        let known = self.endpoint.remotes.iter_mut().find(|r| r.is(core, request));
-        match known {
-            Some(remote) if remote.came == probe.sent => {
-                remote.until = until;
-                self.say_taken(core, request, sink);
-            }
-            Some(_) => self.close_remotes(|r| r.is(core, request), Refusal::Aborted, sink),
-            None => self.say_closed(core, request, Refusal::Aborted, sink),
-        }
-    }
-
-    pub(crate) fn on_endpoint_leave(&mut self, _: &EndpointLeave, header: &Header, _: &mut dyn Sink) {
-        self.endpoint.remotes.retain(|r| !r.is(header.src, header.request));
-    }
-
-    pub(crate) fn on_endpoint_closed(
-        &mut self,
-        closed: &EndpointClosed,
-        header: &Header,
-        sink: &mut dyn Sink,
-    ) {
-        if let Some((slot, _)) = self.proxy_of(header) {
-            self.drop_proxy(slot, Refusal::from_raw(closed.refusal), sink);
-        }
-    }
-
-    fn say_taken(&mut self, core: CoreId, request: u16, sink: &mut dyn Sink) {
-        let Some(remote) = self.endpoint.remotes.iter_mut().find(|r| r.is(core, request)) else { return };
-        remote.said = remote.taken;
-        let taken = EndpointTaken { taken: remote.taken, ..EndpointTaken::default() };
-        // Should it be lost, the answer to the next probe says the same.
-        self.send_body(core, request, &taken, sink);
-    }
-
-    fn say_closed(&mut self, core: CoreId, request: u16, why: Refusal, sink: &mut dyn Sink) {
-        let closed = EndpointClosed { refusal: why as u16, ..EndpointClosed::default() };
-        self.send_body(core, request, &closed, sink);
-    }
-
-    fn close_remotes(&mut self, which: impl Fn(&Remote) -> bool, why: Refusal, sink: &mut dyn Sink) {
-        let gone: Vec<Remote> = self.endpoint.remotes.extract_if(.., |r| which(r)).collect();
-        for remote in gone {
-            self.say_closed(remote.core, remote.request, why, sink);
-        }
-    }
-
-    /// Lets go of a proxy, and tells the other end.
-    fn leave_proxy(&mut self, proxy: u8, why: Refusal, sink: &mut dyn Sink) {
-        let entry = self.endpoint.proxies.get(usize::from(proxy)).copied().flatten();
-        let Some(Proxy { core, request, .. }) = entry else { return };
-        self.send_body(core, request, &EndpointLeave::default(), sink);
-        self.drop_proxy(proxy, why, sink);
-    }
-
-    /// Lets go of a proxy, and tells the binary.
-    fn drop_proxy(&mut self, proxy: u8, why: Refusal, sink: &mut dyn Sink) {
-        let entry = self.endpoint.proxies.get_mut(usize::from(proxy)).and_then(Option::take);
-        sink.act(match entry {
-            None => return,
-            Some(Proxy { token: Some(token), .. }) => Action::Proxy { token, proxy: Err(why) },
-            Some(_) => Action::ProxyClosed { proxy, why },
-        });
-    }
-}
-
-/// Losses.
-impl Monitor {
-    /// A message of a proxy's ended somewhere, or one to it.
-    pub(crate) fn endpoint_fault(&mut self, fault: &Fault, request: u16, why: Refusal, sink: &mut dyn Sink) {
-        match fault.kind {
-            EndpointFound::KIND | EndpointTaken::KIND | EndpointClosed::KIND => {
-                self.endpoint.remotes.retain(|r| !r.is(fault.dst, request));
-            }
-            _ => {
-                let header = Header { src: fault.dst, request, ..Header::default() };
-                if let Some((slot, _)) = self.proxy_of(&header) {
-                    self.leave_proxy(slot, why, sink);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn endpoint_recheck(&mut self, sink: &mut dyn Sink) {
-        for slot in 0..MAX_PROXIES {
-            let Some(proxy) = self.endpoint.proxies[slot] else { continue };
-            if let Err(refusal) = self.status_of(proxy.core) {
-                self.drop_proxy(slot as u8, refusal, sink);
-            } else if self.is_void(proxy.core.island(), proxy.epoch) {
-                self.drop_proxy(slot as u8, Refusal::Aborted, sink);
-            }
-        }
-        let lives = |r: &Remote| self.status_of(r.core).is_ok() && !self.is_void(r.core.island(), r.epoch);
-        let gone: Vec<u32> = self.endpoint.remotes.iter().filter(|r| !lives(r)).map(|r| r.handle).collect();
-        self.endpoint.remotes.retain(|r| !gone.contains(&r.handle));
-    }
-
-    /// The channel to `peer` is gone, and with it perhaps some messages.
-    pub(crate) fn endpoint_way_lost(&mut self, peer: CoreId, sink: &mut dyn Sink) {
-        for slot in 0..MAX_PROXIES {
-            if self.endpoint.proxies[slot].is_some_and(|p| p.core == peer) {
-                self.leave_proxy(slot as u8, Refusal::Aborted, sink);
-            }
-        }
-        self.close_remotes(|r| r.core == peer, Refusal::Aborted, sink);
-    }
-
-    pub(crate) fn endpoint_deadline(&self) -> Option<u64> {
-        let proxies = self.endpoint.proxies.iter().flatten().filter_map(|p| p.due);
-        proxies.chain(self.endpoint.remotes.iter().filter_map(|r| r.until)).min()
-    }
-
-    pub(crate) fn endpoint_tick(&mut self, sink: &mut dyn Sink) {
-        let next = self.within(self.config.bound);
-        for slot in 0..MAX_PROXIES {
-            let Some(proxy) = self.endpoint.proxies[slot].filter(|p| self.is_past(p.due)) else { continue };
-            if proxy.token.is_some() {
-                self.leave_proxy(slot as u8, Refusal::TimedOut, sink);
-                continue;
-            }
-            if let Some(entry) = &mut self.endpoint.proxies[slot] {
-                entry.due = next;
-            }
-            let body = EndpointProbe { sent: proxy.sent, ..EndpointProbe::default() };
-            let probe = wire::encode(&self.header(proxy.core, proxy.request), &body);
-            if let Err(refusal) = self.try_send(&probe, proxy.core, sink) {
-                self.leave_proxy(slot as u8, refusal, sink);
-            }
-        }
-        let now = self.now;
-        self.close_remotes(|r| r.until.is_some_and(|until| until <= now), Refusal::TimedOut, sink);
     }
 }
 

@@ -94,17 +94,23 @@ impl Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
+    use crate::event::{Chan, Event};
     use crate::testkit::{Log, core, first, report};
 
-    #[test]
-    fn a_silent_core_is_reported_once_and_may_come_back() {
+    /// A monitor whose second core has come up, and bounds its pauses; that core's channel.
+    fn watched() -> (Monitor, Chan, Log) {
         let mut log = Log::default();
         let mut m = first(0, 2, &[]);
         m.config.pause_bound = 1000;
         m.handle(0, Event::Start, &mut log);
         let Some(Action::StartCore { chan, .. }) = log.take_start() else { panic!("{log:?}") };
         m.message(10, chan, &report(core(0, 1)), &mut log);
+        (m, chan, log)
+    }
+
+    #[test]
+    fn a_silent_core_is_reported_once_and_may_come_back() {
+        let (mut m, chan, mut log) = watched();
         m.handle(1009, Event::Tick, &mut log);
         assert_eq!(m.status_of(core(0, 1)), Ok(()));
         assert_eq!(m.deadline(), Some(1010));
@@ -121,12 +127,7 @@ mod tests {
 
     #[test]
     fn an_island_that_stood_still_takes_none_of_its_cores_for_dead() {
-        let mut log = Log::default();
-        let mut m = first(0, 2, &[]);
-        m.config.pause_bound = 1000;
-        m.handle(0, Event::Start, &mut log);
-        let Some(Action::StartCore { chan, .. }) = log.take_start() else { panic!("{log:?}") };
-        m.message(10, chan, &report(core(0, 1)), &mut log);
+        let (mut m, chan, mut log) = watched();
         for stood_still in [20_000, 50_000] {
             m.handle(stood_still, Event::Tick, &mut log);
             m.message(stood_still + 20, chan, &report(core(0, 1)), &mut log);

@@ -5,19 +5,23 @@
 //! comes up, or that had no room for something new, is sent the whole table: it is bounded, and old records do no harm.
 //!
 //! A link's peer that fell silent and that no other way leads to is *given up*: its epoch is refused from then on, by all
-//! ([`IslandLoss`]). An island behind one that is gone is merely unreachable; nobody has judged it.
+//! ([`IslandLoss`](skerry_urpc::formats::monitor::IslandLoss)). An island behind one that is gone is merely unreachable; nobody
+//! has judged it.
+//!
+//! Here: what islands and cores say of themselves. `links`: what the own links say, and losses. `conclude`: what follows.
+
+mod conclude;
+mod links;
 
 use crate::chans::Role;
 use crate::config::{Config, MAX_ISLANDS};
-use crate::event::{Action, Chan, Sink};
+use crate::event::{Chan, Sink};
 use crate::monitor::Monitor;
-use crate::table::{Core, Cursor, Merge};
-use alloc::format;
-use alloc::string::ToString;
+use crate::table::{Core, Merge};
 use alloc::vec::Vec;
 use skerry_hal::{CoreId, Epoch, Isa, IslandId};
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::monitor::{CoreAd, CoreState, IslandAd, IslandLoss};
+use skerry_urpc::formats::monitor::{CoreAd, CoreState, IslandAd};
 use skerry_urpc::formats::shell::IslandState;
 use skerry_urpc::wire::Header;
 
@@ -141,69 +145,6 @@ impl Monitor {
         }
     }
 
-    pub(crate) fn on_link_up(&mut self, link: u16, epoch: Epoch, sink: &mut dyn Sink) {
-        let Some(entry) = self.membership.links.get_mut(link as usize) else { return };
-        let peer = entry.peer;
-        let too_old = self.islands.get(peer).is_none_or(|i| epoch <= i.refused || epoch < i.epoch);
-        if too_old || peer == self.island {
-            self.counters.stale += 1;
-            // Who gave it up may be gone: unless it is told here, it waits for ever.
-            sink.act(Action::RefuseEpoch { link, epoch });
-            return self.note(1, format!("link to island {peer}: epoch {epoch} was given up"), sink);
-        }
-        entry.up = Some(epoch);
-        if let Some(chan) = self.chans.get_mut(Chan(link)) {
-            chan.reset(true);
-            chan.sync = Some(Cursor::default());
-        }
-        // Its advertisement comes over this link; before that the greeting is all that is known of its epoch.
-        let known = self.islands.get(peer).map_or(Epoch(0), |i| i.epoch);
-        if known != Epoch(0) && known < epoch {
-            self.give_up(peer, known, self.core, None, sink);
-        }
-        self.changed_own(sink);
-        self.channels_changed(sink);
-        self.sync(Chan(link), sink);
-    }
-
-    pub(crate) fn on_link_lost(&mut self, link: u16, why: &str, sink: &mut dyn Sink) {
-        let Some(entry) = self.membership.links.get_mut(link as usize) else { return };
-        let Some(epoch) = entry.up.take() else { return };
-        entry.failed = epoch;
-        let peer = entry.peer;
-        self.note(2, format!("link to island {peer} lost: {why}"), sink);
-        if let Some(chan) = self.chans.get_mut(Chan(link)) {
-            chan.reset(false);
-        }
-        self.changed_own(sink);
-        self.channels_changed(sink);
-    }
-
-    /// Somebody gave this island up: it comes back under a new epoch, and whatever was under way with others is void.
-    pub(crate) fn on_epoch_refused(&mut self, epoch: Epoch, sink: &mut dyn Sink) {
-        if epoch < self.epoch || !self.is_first() {
-            return;
-        }
-        self.epoch = epoch.next();
-        for n in 0..self.membership.links.len() {
-            self.membership.links[n].up = None;
-            if let Some(chan) = self.chans.get_mut(Chan(n as u16)) {
-                chan.reset(false);
-            }
-        }
-        if let Some(own) = self.islands.get_mut(self.island) {
-            (own.epoch, own.seq) = (self.epoch, 0);
-            for core in &mut own.cores {
-                core.seq = 1;
-            }
-        }
-        self.note(2, format!("given up by another island; rejoining in epoch {}", self.epoch), sink);
-        sink.act(Action::NewEpoch { epoch: self.epoch });
-        self.changed_own(sink);
-        self.resync_all();
-        self.channels_changed(sink);
-    }
-
     pub(crate) fn on_island_ad(&mut self, ad: &IslandAd, chan: Chan, header: &Header, sink: &mut dyn Sink) {
         if !self.may_advertise(chan, header, ad.island) {
             self.counters.bad += 1;
@@ -267,56 +208,6 @@ impl Monitor {
         }
     }
 
-    pub(crate) fn on_island_loss(
-        &mut self,
-        loss: &IslandLoss,
-        chan: Chan,
-        header: &Header,
-        sink: &mut dyn Sink,
-    ) {
-        if loss.island == self.island {
-            return self.on_epoch_refused(loss.epoch, sink);
-        }
-        if loss.epoch == Epoch(0) || !self.is_informant(chan, header) {
-            self.counters.bad += 1;
-            return;
-        }
-        self.give_up(loss.island, loss.epoch, loss.by, Some(chan), sink);
-    }
-
-    /// Refuses an island's epoch, and tells everybody.
-    fn give_up(&mut self, id: IslandId, epoch: Epoch, by: CoreId, except: Option<Chan>, sink: &mut dyn Sink) {
-        if !self.islands.give_up(id, epoch) {
-            return;
-        }
-        self.note(2, format!("island {id} is lost (epoch {epoch}, says {by})"), sink);
-        self.bury(id, sink);
-        for link in 0..self.membership.links.len() {
-            let entry = &mut self.membership.links[link];
-            if entry.peer == id && entry.up.is_some_and(|up| up <= epoch) {
-                entry.up = None;
-                if let Some(chan) = self.chans.get_mut(Chan(link as u16)) {
-                    chan.reset(false);
-                }
-                sink.act(Action::RefuseEpoch { link: link as u16, epoch });
-                self.changed_own(sink);
-            }
-        }
-        let loss = IslandLoss { island: id, reserved: 0, epoch, by, ..IslandLoss::default() };
-        self.flood(&loss, except, sink);
-        self.recompute(sink);
-    }
-
-    /// Nothing that was under way with an island counts any more.
-    fn bury(&mut self, id: IslandId, sink: &mut dyn Sink) {
-        if let Some(accepted) = self.accepted.get_mut(id.0 as usize)
-            && id != self.island
-        {
-            *accepted = Epoch(0);
-        }
-        self.recheck(sink);
-    }
-
     /// Whether what an island advertises may come this way: from its first monitor over a link, for another island, or
     /// from the own first monitor.
     fn may_advertise(&self, chan: Chan, header: &Header, island: IslandId) -> bool {
@@ -362,193 +253,7 @@ impl Monitor {
         }
         self.changed_own(sink);
     }
-
-    /// Draws all conclusions from the table: who is reachable, what is lost, where messages go.
-    pub(crate) fn recompute(&mut self, sink: &mut dyn Sink) {
-        let via = self.islands.routes(self.island);
-        let (me, first) = (self.island, self.is_first());
-        let mut joined = Vec::new();
-        let mut silent = None;
-        for (id, island) in self.islands.iter_mut().filter(|(id, _)| *id != me) {
-            let index = id.0 as usize;
-            let reachable = via[index].is_some() && island.epoch > island.refused;
-            let link = |peer| self.membership.links.iter().position(|l| l.peer == peer);
-            self.to_island[index] = match via[index] {
-                _ if !reachable => None,
-                Some(next) if first => link(next).map(|n| Chan(n as u16)),
-                _ => Some(Chan(0)),
-            };
-            let was = island.state;
-            island.state = match was {
-                _ if reachable => IslandState::Up,
-                IslandState::Up => IslandState::Unreachable,
-                was => was,
-            };
-            // What a greeting on an own link says is newer than what was advertised.
-            let greeted = link(id).and_then(|n| self.membership.links[n].up);
-            self.accepted[index] = greeted.unwrap_or(if reachable { island.epoch } else { Epoch(0) });
-            if was != IslandState::Up && reachable {
-                joined.push((id, island.epoch, island.cores.len()));
-            }
-            let failed = link(id).map(|n| &self.membership.links[n]);
-            if failed.is_some_and(|l| l.up.is_none() && l.failed == island.epoch && l.failed > island.refused)
-                && island.state == IslandState::Unreachable
-            {
-                silent = Some((id, island.epoch));
-            }
-        }
-        self.route_cores();
-        for (id, epoch, cores) in joined {
-            if first {
-                self.note(3, format!("island {id} joined in epoch {epoch} with {cores} cores"), sink);
-            }
-        }
-        if let Some((id, epoch)) = silent {
-            return self.give_up(id, epoch, self.core, None, sink);
-        }
-        self.recheck(sink);
-        self.leader_check(sink);
-    }
-
-    /// Which channel leads to which core of the own island.
-    fn route_cores(&mut self) {
-        self.to_core.clear();
-        for (chan, entry) in self.chans.iter() {
-            let Role::Core(core) = entry.role else { continue };
-            let index = core.local() as usize;
-            let lives = !self.is_first() || self.islands.core(core).is_some_and(|c| c.state == CoreState::Up);
-            if entry.up && lives {
-                if self.to_core.len() <= index {
-                    self.to_core.resize(index + 1, None);
-                }
-                self.to_core[index] = Some(chan);
-            }
-        }
-    }
-
-    /// Whoever waits for something that will not come need not any longer.
-    pub(crate) fn recheck(&mut self, sink: &mut dyn Sink) {
-        self.ping_recheck(sink);
-        self.stream_recheck(sink);
-        self.client_recheck(sink);
-        self.proc_recheck(sink);
-        self.endpoint_recheck(sink);
-    }
-
-    pub(crate) fn membership_deadline(&self) -> Option<u64> {
-        self.membership.join_until
-    }
-
-    pub(crate) fn membership_tick(&mut self, sink: &mut dyn Sink) {
-        if !self.is_past(self.membership.join_until) {
-            return;
-        }
-        self.membership.join_until = None;
-        let absent: Vec<_> = self
-            .islands
-            .iter_mut()
-            .filter(|(_, island)| island.state == IslandState::Expected)
-            .map(|(id, island)| {
-                island.state = IslandState::Absent;
-                id.to_string()
-            })
-            .collect();
-        if !absent.is_empty() && self.is_first() {
-            self.note(2, format!("going on without island {}", absent.join(", ")), sink);
-        }
-        self.leader_check(sink);
-    }
-
-    /// Whether islands are still waited for, or cores of those that are up: an island may have settled before this
-    /// replica has heard of all its cores.
-    pub(crate) fn is_joining(&self) -> bool {
-        let unsettled = |c: &Core| matches!(c.state, CoreState::Present | CoreState::Starting);
-        self.islands.iter().any(|(_, island)| match island.state {
-            IslandState::Expected => true,
-            IslandState::Up => !island.settled || island.cores.iter().any(unsettled),
-            IslandState::Absent | IslandState::Lost | IslandState::Unreachable => false,
-        })
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::Event;
-    use crate::testkit::{app, core, header_of, island_says, joined, message};
-    use skerry_urpc::formats::monitor::{Beat, Fault};
-
-    #[test]
-    fn a_silent_peer_is_given_up_and_its_epoch_never_counts_again() {
-        let (mut m, mut log) = joined();
-        assert_eq!(m.status_of(core(1, 0)), Ok(()));
-        m.handle(10, Event::LinkLost { link: 0, why: "silent".into() }, &mut log);
-        assert_eq!(m.status_of(core(1, 0)), Err(Refusal::Lost));
-        m.handle(11, Event::LinkUp { link: 0, epoch: Epoch(1) }, &mut log);
-        assert_eq!(m.status_of(core(1, 0)), Err(Refusal::Lost), "the same epoch is refused");
-        let told = |a: &Action| matches!(a, Action::RefuseEpoch { link: 0, epoch: Epoch(1) });
-        assert!(log.actions.iter().any(told), "and the peer is told so");
-        let stale = m.counters().stale;
-        m.handle(12, Event::LinkUp { link: 0, epoch: Epoch(2) }, &mut log);
-        for old in island_says(1, 9, 2, 1, core(0, 0)) {
-            m.message(13, Chan(0), &old, &mut log);
-        }
-        assert_eq!((m.counters().stale, m.status_of(core(1, 0))), (stale + 2, Err(Refusal::Lost)));
-    }
-
-    #[test]
-    fn an_island_that_was_given_up_takes_the_next_epoch() {
-        let (mut m, mut log) = joined();
-        m.handle(10, Event::EpochRefused { epoch: Epoch(1) }, &mut log);
-        m.handle(11, Event::EpochRefused { epoch: Epoch(1) }, &mut log);
-        assert_eq!(m.epoch(), Epoch(2), "two peers may refuse the same epoch");
-        let new = |a: &&Action| matches!(a, Action::NewEpoch { .. });
-        assert_eq!(log.actions.iter().filter(new).count(), 1);
-    }
-
-    #[test]
-    fn nobody_speaks_for_another_s_neighbour_or_for_us() {
-        let (mut m, mut log) = joined();
-        let bad = m.counters().bad;
-        let [own, _] = island_says(0, 99, 5, 1, core(0, 0));
-        let mut forged = own;
-        forged.set_header(&header_of(core(1, 0), core(0, 0)));
-        m.message(5, Chan(0), &forged, &mut log);
-        let [other, _] = island_says(1, 99, 2, 0, core(0, 0));
-        let mut relayed = other;
-        relayed.set_header(&header_of(core(1, 1), core(0, 0)));
-        m.message(5, Chan(0), &relayed, &mut log);
-        assert_eq!(m.counters().bad, bad + 2);
-        assert_eq!(m.status_of(core(1, 0)), Ok(()));
-    }
-
-    #[test]
-    fn an_app_core_takes_its_picture_from_the_first_and_reports_itself() {
-        let mut log = crate::testkit::Log::default();
-        let mut m = app(1, 1);
-        m.handle(0, Event::Start, &mut log);
-        let (chan, (header, ad)) = log.take_sent::<CoreAd>().expect("a report");
-        assert_eq!((chan, header.dst, ad.core), (Chan(0), core(1, 0), core(1, 1)));
-        for says in island_says(1, 1, 2, 0, core(1, 1)) {
-            m.message(1, Chan(0), &says, &mut log);
-        }
-        assert_eq!((m.epoch(), m.status_of(core(1, 0))), (Epoch(1), Ok(())));
-    }
-
-    #[test]
-    fn what_cannot_be_passed_on_is_sent_back_with_a_reason() {
-        let (mut m, mut log) = joined();
-        let from = core(1, 0);
-        let beat = Beat::default();
-        let mut tired = message(from, core(0, 5), 7, &beat);
-        tired.set_header(&Header { hops: 0, request: 7, ..header_of(from, core(0, 5)) });
-        for (sent, why) in
-            [(message(from, core(0, 5), 7, &beat), Refusal::Unknown), (tired, Refusal::Unknown)]
-        {
-            m.message(5, Chan(0), &sent, &mut log);
-            let (_, (header, fault)) = log.take_sent::<Fault>().expect("a fault");
-            assert_eq!((header.dst, header.request), (from, 7));
-            assert_eq!(Refusal::from_raw(fault.refusal), why);
-        }
-    }
-}
+mod tests;

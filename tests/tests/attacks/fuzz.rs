@@ -1,9 +1,8 @@
 //! Invocations of garbage in a guest: the CPU driver does not panic, and others go on.
 
 use super::{CORE, others_go_on};
-use skerry_images::fleet::Fleet;
 use skerry_tests::tables::check_exit;
-use skerry_tests::{HANG, boot};
+use skerry_tests::{HANG, boot_pair};
 use std::time::Duration;
 
 /// Invocations; and where there is time for the long version.
@@ -12,8 +11,7 @@ const CALLS: (u64, u64) = (50_000, 1_000_000);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn fuzz(x86: u32, arm: u32) {
-    let Some(system) = boot(&Fleet::pair(x86, arm).expect("a good fleet")) else { return };
-    system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let Some(system) = boot_pair(x86, arm) else { return };
     let calls = if std::env::var_os("SKERRY_TEST_FULL").is_some() { CALLS.1 } else { CALLS.0 };
     let command = format!("run {CORE} RAM=4M attack fuzz {calls} 1");
     let patience = HANG + PATIENCE * (calls / 1000) as u32;

@@ -7,10 +7,9 @@
 
 mod fuzz;
 
-use skerry_images::fleet::Fleet;
 use skerry_images::runner::{Reply, System};
-use skerry_tests::tables::{ask, check_exit, check_ping};
-use skerry_tests::{HANG, boot};
+use skerry_tests::boot_pair;
+use skerry_tests::tables::{ask, check_exit, check_ping, reply};
 
 /// Where the attacker runs. The shell and the console are on core 0.
 const CORE: &str = "0.1";
@@ -18,10 +17,6 @@ const CORE: &str = "0.1";
 const FEWEST: usize = 70;
 /// Cases between two looks at the rest of the system.
 const BETWEEN: usize = 10;
-
-fn run(system: &System, command: &str) -> Reply {
-    system.exec(0, command, HANG).unwrap_or_else(|cause| panic!("{command}: {cause}"))
-}
 
 /// Others go on: both cores answer, programs start and end.
 fn others_go_on(system: &System) {
@@ -34,7 +29,7 @@ fn others_go_on(system: &System) {
 /// Runs one case; `None` if it ended as it should, else what happened instead.
 fn case(system: &System, name: &str, end: &str) -> Option<String> {
     let before = system.console_log(0).len();
-    let Reply { lines, status } = run(system, &format!("run {CORE} RAM=192K attack {name}"));
+    let Reply { lines, status } = reply(system, 0, &format!("run {CORE} RAM=192K attack {name}"));
     let said = system.console_log(0).get(before..).unwrap_or_default().to_string();
     if end == "lives" {
         return (status != 0).then(|| format!("{name}: status {status}, {lines:?}, console {said:?}"));
@@ -55,8 +50,7 @@ fn cases(system: &System) -> Vec<(String, String)> {
 }
 
 fn all(x86: u32, arm: u32) {
-    let Some(system) = boot(&Fleet::pair(x86, arm).expect("a good fleet")) else { return };
-    system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let Some(system) = boot_pair(x86, arm) else { return };
     let victim = ask(&system, &format!("spawn {CORE} attack victim")).remove(0);
     let cases = cases(&system);
     assert!(cases.len() >= FEWEST, "{} cases: {cases:?}", cases.len());
@@ -69,8 +63,8 @@ fn all(x86: u32, arm: u32) {
     }
     others_go_on(&system);
     // The domain whose memory others tried to read and write still has its secret.
-    run(&system, &format!("kill {victim}"));
-    let ended = run(&system, &format!("wait {victim}"));
+    reply(&system, 0, &format!("kill {victim}"));
+    let ended = reply(&system, 0, &format!("wait {victim}"));
     if !ended.lines.iter().any(|line| line.contains("killed")) {
         wrong.push(format!("the victim: {ended:?}"));
     }
@@ -90,15 +84,14 @@ fn every_attack_on_arm() {
 
 /// Domains that keep the core for themselves: others progress beside them, and `kill` ends them.
 fn loops(x86: u32, arm: u32) {
-    let Some(system) = boot(&Fleet::pair(x86, arm).expect("a good fleet")) else { return };
-    system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let Some(system) = boot_pair(x86, arm) else { return };
     for name in ["loop", "fault-loop"] {
         let looping: Vec<String> =
             (0..3).map(|_| ask(&system, &format!("spawn {CORE} attack {name}")).remove(0)).collect();
         others_go_on(&system);
         for process in &looping {
             ask(&system, &format!("kill {process}"));
-            let ended = run(&system, &format!("wait {process}")).lines.join(" ");
+            let ended = reply(&system, 0, &format!("wait {process}")).lines.join(" ");
             assert!(ended.contains("killed"), "{process}: {ended}");
         }
         others_go_on(&system);
@@ -118,10 +111,9 @@ fn loops_on_arm() {
 
 /// A domain that takes all it can and dies of a fault gives it all back: more rounds than would fit side by side.
 fn hogs(x86: u32, arm: u32) {
-    let Some(system) = boot(&Fleet::pair(x86, arm).expect("a good fleet")) else { return };
-    system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
+    let Some(system) = boot_pair(x86, arm) else { return };
     for round in 0..12 {
-        let Reply { lines, status } = run(&system, &format!("run {CORE} RAM=24M attack hog"));
+        let Reply { lines, status } = reply(&system, 0, &format!("run {CORE} RAM=24M attack hog"));
         let took = lines.iter().any(|line| line.starts_with("hog: ") && line.ends_with(" pages are mine"));
         assert!(took && status != 0, "round {round}: status {status}, {lines:?}");
     }

@@ -207,9 +207,7 @@ impl Space {
         len: u64,
         flags: MapFlags,
     ) -> Result<Mapping, VmError> {
-        let end = self.vacant(va, len, flags)?;
-        self.fill(mem, (va, end), flags, false)?;
-        Ok(Mapping { addr: va, len, reserved: false })
+        self.made_at(mem, va, len, flags, false)
     }
 
     /// As [`fresh_at`](Self::fresh_at), of zeros from the first moment.
@@ -223,8 +221,19 @@ impl Space {
         len: u64,
         flags: MapFlags,
     ) -> Result<Mapping, VmError> {
+        self.made_at(mem, va, len, flags, true)
+    }
+
+    fn made_at(
+        &mut self,
+        mem: &mut Memory,
+        va: u64,
+        len: u64,
+        flags: MapFlags,
+        zero: bool,
+    ) -> Result<Mapping, VmError> {
         let end = self.vacant(va, len, flags)?;
-        self.fill(mem, (va, end), flags, true)?;
+        self.fill(mem, (va, end), flags, zero)?;
         Ok(Mapping { addr: va, len, reserved: false })
     }
 

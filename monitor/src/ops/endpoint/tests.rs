@@ -4,6 +4,7 @@ use super::*;
 use crate::event::{Chan, Event};
 use crate::testkit::{Log, core, joined, message};
 use skerry_urpc::Message;
+use skerry_urpc::formats::monitor::*;
 use skerry_urpc::wire::Body;
 
 const NAME: [u64; 2] = [1, 2];

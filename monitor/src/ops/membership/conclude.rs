@@ -1,0 +1,121 @@
+//! What follows from the table of islands: who is reachable, who is lost, where messages go, for whom to wait.
+
+use crate::chans::Role;
+use crate::event::{Chan, Sink};
+use crate::monitor::Monitor;
+use crate::table::Core;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use skerry_hal::Epoch;
+use skerry_urpc::formats::monitor::CoreState;
+use skerry_urpc::formats::shell::IslandState;
+
+impl Monitor {
+    /// Draws all conclusions from the table: who is reachable, what is lost, where messages go.
+    pub(crate) fn recompute(&mut self, sink: &mut dyn Sink) {
+        let via = self.islands.routes(self.island);
+        let (me, first) = (self.island, self.is_first());
+        let mut joined = Vec::new();
+        let mut silent = None;
+        for (id, island) in self.islands.iter_mut().filter(|(id, _)| *id != me) {
+            let index = id.0 as usize;
+            let reachable = via[index].is_some() && island.epoch > island.refused;
+            let link = |peer| self.membership.links.iter().position(|l| l.peer == peer);
+            self.to_island[index] = match via[index] {
+                _ if !reachable => None,
+                Some(next) if first => link(next).map(|n| Chan(n as u16)),
+                _ => Some(Chan(0)),
+            };
+            let was = island.state;
+            island.state = match was {
+                _ if reachable => IslandState::Up,
+                IslandState::Up => IslandState::Unreachable,
+                was => was,
+            };
+            // What a greeting on an own link says is newer than what was advertised.
+            let greeted = link(id).and_then(|n| self.membership.links[n].up);
+            self.accepted[index] = greeted.unwrap_or(if reachable { island.epoch } else { Epoch(0) });
+            if was != IslandState::Up && reachable {
+                joined.push((id, island.epoch, island.cores.len()));
+            }
+            let failed = link(id).map(|n| &self.membership.links[n]);
+            if failed.is_some_and(|l| l.up.is_none() && l.failed == island.epoch && l.failed > island.refused)
+                && island.state == IslandState::Unreachable
+            {
+                silent = Some((id, island.epoch));
+            }
+        }
+        self.route_cores();
+        for (id, epoch, cores) in joined {
+            if first {
+                self.note(3, format!("island {id} joined in epoch {epoch} with {cores} cores"), sink);
+            }
+        }
+        if let Some((id, epoch)) = silent {
+            return self.give_up(id, epoch, self.core, None, sink);
+        }
+        self.recheck(sink);
+        self.leader_check(sink);
+    }
+
+    /// Which channel leads to which core of the own island.
+    fn route_cores(&mut self) {
+        self.to_core.clear();
+        for (chan, entry) in self.chans.iter() {
+            let Role::Core(core) = entry.role else { continue };
+            let index = core.local() as usize;
+            let lives = !self.is_first() || self.islands.core(core).is_some_and(|c| c.state == CoreState::Up);
+            if entry.up && lives {
+                if self.to_core.len() <= index {
+                    self.to_core.resize(index + 1, None);
+                }
+                self.to_core[index] = Some(chan);
+            }
+        }
+    }
+
+    /// Whoever waits for something that will not come need not any longer.
+    pub(crate) fn recheck(&mut self, sink: &mut dyn Sink) {
+        self.ping_recheck(sink);
+        self.stream_recheck(sink);
+        self.client_recheck(sink);
+        self.proc_recheck(sink);
+        self.endpoint_recheck(sink);
+    }
+
+    pub(crate) fn membership_deadline(&self) -> Option<u64> {
+        self.membership.join_until
+    }
+
+    pub(crate) fn membership_tick(&mut self, sink: &mut dyn Sink) {
+        if !self.is_past(self.membership.join_until) {
+            return;
+        }
+        self.membership.join_until = None;
+        let absent: Vec<_> = self
+            .islands
+            .iter_mut()
+            .filter(|(_, island)| island.state == IslandState::Expected)
+            .map(|(id, island)| {
+                island.state = IslandState::Absent;
+                id.to_string()
+            })
+            .collect();
+        if !absent.is_empty() && self.is_first() {
+            self.note(2, format!("going on without island {}", absent.join(", ")), sink);
+        }
+        self.leader_check(sink);
+    }
+
+    /// Whether islands are still waited for, or cores of those that are up: an island may have settled before this
+    /// replica has heard of all its cores.
+    pub(crate) fn is_joining(&self) -> bool {
+        let unsettled = |c: &Core| matches!(c.state, CoreState::Present | CoreState::Starting);
+        self.islands.iter().any(|(_, island)| match island.state {
+            IslandState::Expected => true,
+            IslandState::Up => !island.settled || island.cores.iter().any(unsettled),
+            IslandState::Absent | IslandState::Lost | IslandState::Unreachable => false,
+        })
+    }
+}
