@@ -114,6 +114,11 @@ impl Ring {
         Ok(())
     }
 
+    /// The events that it raises.
+    pub(crate) const fn events(&self) -> u64 {
+        self.events
+    }
+
     /// The next capability that comes, with a message or a call, is to land in the free slot `at`.
     pub fn receive_into(&self, at: CPtr) {
         self.header[2].store(at.0.into(), Relaxed);

@@ -35,9 +35,11 @@ const STACK: u64 = 16 << 10;
 fn main(mut domain: Domain) -> u8 {
     let mut out = Out { monitor: Chan::listed(&mut domain, Peer::Monitor) };
     let name = domain.info.arg("name").unwrap_or("all");
-    if name == "lrpc.peer" {
+    if name == lrpc::PEER {
         // It serves until its spawner stops it.
-        return u8::from(lrpc::serve(&mut domain).is_none());
+        let Err(error) = lrpc::serve(&mut domain) else { return 0 };
+        println!("{name}: {error}");
+        return 1;
     }
     let all = name == "all";
     let mut known = false;
@@ -69,13 +71,16 @@ fn main(mut domain: Domain) -> u8 {
         }
     }
     let lrpc = match name {
-        "lrpc.async" => lrpc::one_way(&domain),
-        "lrpc.sync_rtt" => lrpc::round_trip(&domain),
+        "lrpc.async" => Some(lrpc::one_way(&mut domain)),
+        "lrpc.sync_rtt" => Some(lrpc::round_trip(&mut domain)),
         _ => None,
     };
     if let Some(ticks) = lrpc {
-        known = true;
-        out.figure(name, ticks);
+        known = ticks.is_ok();
+        match ticks {
+            Ok(ticks) => out.figure(name, ticks),
+            Err(why) => out.line(&alloc::format!("{name}: {why}")),
+        }
     }
     if name == "urpc.xisa" {
         let Some(times) = across::measure(&mut domain) else {

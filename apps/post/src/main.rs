@@ -15,9 +15,9 @@ extern crate alloc;
 use core::time::Duration;
 use skerry_user::abi::dispatcher::event;
 use skerry_user::abi::{CoreId, Error, IslandId};
-use skerry_user::cap::{Endpoint, SELF};
+use skerry_user::cap::SELF;
 use skerry_user::lrpc::{Ring, Rings, send};
-use skerry_user::remote::{Broker, Refusal, answer};
+use skerry_user::remote::{Broker, until_room};
 use skerry_user::spawn::CHANNEL_EVENT;
 use skerry_user::{Domain, ISA, clock, println};
 
@@ -25,8 +25,6 @@ skerry_user::main!(main, heap = 32 << 10);
 
 /// The other end is gone.
 const GONE: u8 = 3;
-/// How long to wait before a name that is not there yet is asked for again, and how often.
-const AGAIN: (Duration, u32) = (Duration::from_millis(100), 100);
 
 fn main(mut domain: Domain) -> u8 {
     let made = Rings::new(&mut domain)
@@ -71,16 +69,6 @@ fn sleep(time: Duration) {
     let _came = SELF.wait(event::ROOM, clock::ticks() + clock::span(time));
 }
 
-/// Sends, waiting while there is no room.
-fn until_room(mut send: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
-    loop {
-        match send() {
-            Err(Error::Full) => sleep(Duration::from_millis(20)),
-            sent => return sent,
-        }
-    }
-}
-
 fn serve(broker: Broker, mut ring: Ring, name: &str, count: u64, slow: bool) -> u8 {
     let endpoint = ring.endpoint();
     if let Err(error) = until_room(|| broker.offer(name, endpoint)) {
@@ -107,36 +95,15 @@ fn serve(broker: Broker, mut ring: Ring, name: &str, count: u64, slow: bool) -> 
     0
 }
 
-/// The endpoint that `core` offers under a name, once it does.
-fn find(broker: Broker, ring: &mut Ring, (core, name): (CoreId, &str)) -> Option<Endpoint> {
-    for _ in 0..AGAIN.1 {
-        if let Err(error) = until_room(|| broker.want(core, name, ring.endpoint())) {
-            println!("{name} cannot be asked for: {error}");
-            return None;
-        }
-        let message = loop {
-            match ring.try_recv() {
-                Some(message) => break message,
-                None => drop(SELF.wait(CHANNEL_EVENT, 0)),
-            }
-        };
-        match answer(&message) {
-            Some(Ok(endpoint)) => return Some(endpoint),
-            Some(Err(Refusal::NotFound)) => sleep(AGAIN.0),
-            Some(Err(refusal)) => {
-                println!("{name} of {core}: {refusal}");
-                return None;
-            }
-            None => {}
-        }
-    }
-    println!("{name} of {core}: nobody offers it");
-    None
-}
-
 fn post(broker: Broker, mut ring: Ring, to: (CoreId, &str), count: u64) -> u8 {
-    let Some(endpoint) = find(broker, &mut ring, to) else { return GONE };
     let (core, name) = to;
+    let endpoint = match broker.find(core, name, &mut ring) {
+        Ok(endpoint) => endpoint,
+        Err(why) => {
+            println!("{name} of {core}: {why}");
+            return GONE;
+        }
+    };
     println!("{name} of {core}: found from an {} core", ISA.name());
     for number in 0..count {
         if let Err(error) = until_room(|| send(endpoint, [number, !number, 0, 0], None)) {

@@ -9,7 +9,7 @@ use super::io::Io;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
-use skerry_abi::{CPtr, CoreId, Error};
+use skerry_abi::{CPtr, CoreId, Error, Rights};
 use skerry_monitor::Monitor;
 use skerry_monitor::config::MAX_PROXIES;
 use skerry_urpc::formats::Refusal;
@@ -117,20 +117,15 @@ impl Pump {
                 return;
             }
         }
-        let [first, low, high, _] = message.words;
-        let (endpoint, number) = (Endpoint(message.cap), ends.number());
+        let ([first, low, high, _], endpoint) = (message.words, Endpoint(message.cap));
+        let core = CoreId::from_raw((first >> 32) as u32);
         match first as u32 {
-            ask::OFFER => match self.monitor.offer_endpoint([low, high], number) {
-                Ok(()) => drop(ends.offers.insert(number, endpoint)),
-                Err(refusal) => {
-                    warn!("an endpoint cannot be offered: {refusal}");
-                    drop_cap(&mut self.domain, endpoint);
-                }
-            },
+            ask::OFFER => self.offer(now, [low, high], endpoint),
+            ask::WANT if core == self.monitor.core() => self.introduce(now, [low, high], endpoint),
             ask::WANT => {
-                ends.wants.insert(number, endpoint);
-                let core = CoreId::from_raw((first >> 32) as u32);
-                self.monitor.want_endpoint(now, number, core, [low, high], &mut self.io);
+                let token = ends.number();
+                ends.wants.insert(token, endpoint);
+                self.monitor.want_endpoint(now, token, core, [low, high], &mut self.io);
             }
             _ => {
                 warn!("a domain asks for something unknown");
@@ -139,22 +134,59 @@ impl Pump {
         }
     }
 
+    fn offer(&mut self, now: u64, name: [u64; 2], endpoint: Endpoint) {
+        if self.monitor.offered_here(name).is_some() {
+            // Perhaps by one who has ended since.
+            self.look_for_the_dead(now);
+        }
+        let Some(ends) = &mut self.ends else { return };
+        let number = ends.number();
+        match self.monitor.offer_endpoint(name, number) {
+            Ok(()) => drop(ends.offers.insert(number, endpoint)),
+            Err(refusal) => {
+                warn!("an endpoint cannot be offered: {refusal}");
+                drop_cap(&mut self.domain, endpoint);
+            }
+        }
+    }
+
+    /// Gives a domain what another of this core offers: the endpoint itself, without the right to take it back.
+    fn introduce(&mut self, now: u64, name: [u64; 2], reply: Endpoint) {
+        self.look_for_the_dead(now);
+        let Some(ends) = &mut self.ends else { return };
+        let offered = self.monitor.offered_here(name).and_then(|number| ends.offers.get(&number));
+        let sent = match offered {
+            Some(endpoint) => hand_out(&mut self.domain, reply, 0, |at| {
+                ROOT.copy_in(endpoint.0, at, Rights::SIGNAL | Rights::GRANT).map(|()| Endpoint(at))
+            }),
+            None => refuse(reply, Refusal::NotFound),
+        };
+        if let Err(error) = sent {
+            warn!("who wanted an endpoint cannot be told: {error}");
+        }
+        drop_cap(&mut self.domain, reply);
+    }
+
     /// The monitor's answer to who wanted an endpoint.
     pub(super) fn answer_want(&mut self, token: u32, proxy: Result<u8, Refusal>) {
         let Some(ends) = &mut self.ends else { return };
         let Some(reply) = ends.wants.remove(&token) else { return };
         let sent = match proxy {
-            Ok(proxy) => match hand_out(&mut self.domain, ends, proxy, token, reply) {
-                Ok(()) => {
-                    ends.users.insert(proxy, reply);
-                    return;
+            Ok(proxy) => {
+                let ring = ends.rings.get(usize::from(proxy));
+                let mint = |at| ring.ok_or(Error::Full)?.endpoint().mint(at, token.into());
+                match hand_out(&mut self.domain, reply, proxy.into(), mint) {
+                    Ok(()) => {
+                        ends.users.insert(proxy, reply);
+                        return;
+                    }
+                    Err(error) => {
+                        self.monitor.proxy_gone(clock::ticks(), proxy, &mut self.io);
+                        Err(error)
+                    }
                 }
-                Err(error) => {
-                    self.monitor.proxy_gone(clock::ticks(), proxy, &mut self.io);
-                    Err(error)
-                }
-            },
-            Err(refusal) => send(reply, [u64::from(ANSWER) | (refusal as u64) << 32, 0, 0, 0], None),
+            }
+            Err(refusal) => refuse(reply, refusal),
         };
         if let Err(error) = sent {
             warn!("who wanted an endpoint cannot be told: {error}");
@@ -192,20 +224,23 @@ impl Pump {
     }
 }
 
-/// Sends a capability for a proxy to who wanted it.
-fn hand_out(domain: &mut Domain, ends: &Ends, proxy: u8, token: u32, reply: Endpoint) -> Result<(), Error> {
-    let ring = ends.rings.get(usize::from(proxy)).ok_or(Error::Full)?;
+/// Sends a capability that `make` puts into a slot to who wanted it.
+fn hand_out(
+    domain: &mut Domain,
+    reply: Endpoint,
+    word: u64,
+    make: impl FnOnce(CPtr) -> Result<Endpoint, Error>,
+) -> Result<(), Error> {
     let at = domain.mem.slot()?;
-    let minted = match ring.endpoint().mint(at, token.into()) {
-        Ok(minted) => minted,
-        Err(error) => {
-            domain.mem.give_slot(at);
-            return Err(error);
-        }
-    };
-    let sent = send(reply, [ANSWER.into(), proxy.into(), 0, 0], Some(minted.0));
-    drop_cap(domain, minted);
+    let made = make(at).inspect_err(|_| domain.mem.give_slot(at))?;
+    let sent = send(reply, [ANSWER.into(), word, 0, 0], Some(made.0));
+    drop_cap(domain, made);
     sent
+}
+
+/// Tells who wanted an endpoint why there is none.
+fn refuse(reply: Endpoint, refusal: Refusal) -> Result<(), Error> {
+    send(reply, [u64::from(ANSWER) | (refusal as u64) << 32, 0, 0, 0], None)
 }
 
 /// Sends what has come for endpoints here, as far as they have room.

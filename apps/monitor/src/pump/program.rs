@@ -4,7 +4,6 @@
 use super::Pump;
 use alloc::format;
 use skerry_abi::domain::{Purpose, slot};
-use skerry_abi::lrpc::FIRST_OFFSET;
 use skerry_abi::{CPtr, Error, Rights};
 use skerry_urpc::Transport;
 use skerry_urpc::formats::Refusal;
@@ -17,8 +16,6 @@ use skerry_user::spawn::{self, CHANNEL_EVENT, Child, Running, SpawnError};
 
 /// RAM of a program.
 const RAM: u64 = 256 << 10;
-/// Messages in the ring of a benchmark's peer, as it expects.
-const RING_SLOTS: u64 = 16;
 /// State of a dispatcher that has ended.
 const DEAD: u64 = 3;
 
@@ -29,8 +26,6 @@ pub struct Program {
     /// The shell's; `None` if another island asked.
     request: Option<u16>,
     lines: u32,
-    /// The domain that it measures against, on this core.
-    peer: Option<Running>,
 }
 
 /// A capability for a program, and how it is listed.
@@ -52,10 +47,6 @@ impl Pump {
         let started = match name {
             "monitor.ping" => self.start_meter(request),
             "urpc.xisa" => self.bench_across(request),
-            "lrpc.async" | "lrpc.sync_rtt" => self.spawn_pair(name, request).map_err(|why| {
-                error!("bench: {why}");
-                Refusal::Busy
-            }),
             _ => Err(Refusal::BadRequest),
         };
         if let Err(refusal) = started {
@@ -101,41 +92,8 @@ impl Pump {
             }
         };
         let running = child.start(domain)?;
-        self.program = Some(Program { chan, running, request, lines: 0, peer: None });
+        self.program = Some(Program { chan, running, request, lines: 0 });
         Ok(())
-    }
-
-    /// Starts a benchmark and the domain it sends messages to, whose ring this makes: it is there before either speaks.
-    fn spawn_pair(&mut self, name: &str, request: u16) -> Result<(), SpawnError> {
-        let missing = SpawnError::Refused("no bench in the bundle", Error::EmptySlot);
-        let file = self.starter.bench.ok_or(missing)?;
-        let domain = &mut self.domain;
-        let program = spawn::Program { name: "bench", file, args: "name=lrpc.peer" };
-        let mut child = Child::load_with(domain, &program, RAM)?;
-        if let Err(error) = child.give_rest() {
-            child.abandon(domain);
-            return Err(error);
-        }
-        let peer = child.start(domain)?;
-        let refused = |error: Error| SpawnError::Refused("the peer's ring", error);
-        let to = domain.mem.slot().map_err(Error::from);
-        let made = to.and_then(|to| peer.dispatcher.ring(CHANNEL_EVENT, to, FIRST_OFFSET, RING_SLOTS, 0));
-        let started = made.map_err(refused).and_then(|(to, _)| {
-            let what = (0, 0, Peer::Program as u64);
-            self.spawn(name, &[Given { purpose: Purpose::Endpoint, cap: to.0, what }], Some(request))
-        });
-        match (started, &mut self.program) {
-            (Ok(()), Some(program)) => program.peer = Some(peer),
-            _ => self.end(peer),
-        }
-        started
-    }
-
-    /// Takes a domain back.
-    fn end(&mut self, running: Running) {
-        if let Err(error) = running.reclaim(&mut self.domain) {
-            error!("bench: what it was made of does not come back: {error}");
-        }
     }
 
     pub(super) fn arm_program(&mut self, on: bool) {
@@ -175,10 +133,9 @@ impl Pump {
     }
 
     fn end_program(&mut self, request: Option<u16>, refusal: u16) {
-        let Some(Program { running, peer, lines, .. }) = self.program.take() else { return };
-        self.end(running);
-        if let Some(peer) = peer {
-            self.end(peer);
+        let Some(Program { running, lines, .. }) = self.program.take() else { return };
+        if let Err(error) = running.reclaim(&mut self.domain) {
+            error!("bench: what it was made of does not come back: {error}");
         }
         self.answer_some(request, &Done { refusal, lines, ..Done::default() });
     }

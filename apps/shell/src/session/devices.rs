@@ -24,10 +24,7 @@ impl Session {
         let (core, request) = (CoreId::new(island, 0), self.number());
         self.tell(core, request, body).await?;
         loop {
-            let message = self.monitor.recv().await.map_err(|_| Gone)?;
-            if message.header().request != request {
-                continue;
-            }
+            let message = self.answer(request).await?;
             let Some(done) = message.body::<Done>() else {
                 each(&message);
                 continue;

@@ -22,7 +22,9 @@ const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
 
 /// Benchmarks that the monitor runs.
-const MONITORS: [&str; 4] = ["monitor.ping", "urpc.xisa", "lrpc.async", "lrpc.sync_rtt"];
+const MONITORS: [&str; 2] = ["monitor.ping", "urpc.xisa"];
+/// Those that need a second program beside them, and that.
+const WITH_PEER: (&str, &str) = ("lrpc.", "bench name=lrpc.peer");
 /// The benchmarks' program measures operations on much memory.
 const BENCH_ENV: &str = "RAM=32M";
 
@@ -167,7 +169,18 @@ impl Session {
     async fn bench(&self, name: &str, machine: bool) -> Result<u8, Gone> {
         if !MONITORS.contains(&name) {
             let text = alloc::format!("{BENCH_ENV} bench name={name}");
-            return self.spawn(self.core, &text, true, machine).await;
+            if !name.starts_with(WITH_PEER.0) {
+                return self.spawn(self.core, &text, true, machine).await;
+            }
+            let Some(peer) = self.start(self.core, WITH_PEER.1).await? else {
+                return self
+                    .line("bench: no second program could be started; see `ps`", machine)
+                    .await
+                    .map(|()| FAILED);
+            };
+            let status = self.spawn(self.core, &text, true, machine).await?;
+            self.kill(peer, machine).await?;
+            return Ok(status);
         }
         let mut query = BenchQuery::default();
         let Some(room) = query.name.get_mut(..name.len()) else {
@@ -196,10 +209,7 @@ impl Session {
         self.monitor.send(&encode(&header, query)).await.map_err(|_| Gone)?;
         let mut unfinished = String::new();
         loop {
-            let message = self.monitor.recv().await.map_err(|_| Gone)?;
-            if message.header().request != request {
-                continue;
-            }
+            let message = self.answer(request).await?;
             if let Some(done) = message.body::<Done>() {
                 if done.refusal == 0 {
                     return Ok(0);

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use skerry_app_shell::command::Pid;
 use skerry_app_shell::table;
 use skerry_hal::CoreId;
+use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::monitor::CoreState;
 use skerry_urpc::formats::proc::*;
@@ -21,6 +22,25 @@ impl Session {
         wait: bool,
         machine: bool,
     ) -> Result<u8, Gone> {
+        let request = self.ask_spawn(core, text, wait).await?;
+        self.follow(if wait { "run" } else { "spawn" }, core, request, machine).await
+    }
+
+    /// Starts a program, and says nothing: which process it is.
+    pub(super) async fn start(&self, core: CoreId, text: &str) -> Result<Option<Pid>, Gone> {
+        let request = self.ask_spawn(core, text, false).await?;
+        let mut pid = None;
+        loop {
+            let message = self.answer(request).await?;
+            pid = message.body::<Spawned>().map(|spawned| Pid { core, number: spawned.pid }).or(pid);
+            if message.body::<Done>().is_some() {
+                return Ok(pid);
+            }
+        }
+    }
+
+    /// Asks for a program to be started; the request's number.
+    async fn ask_spawn(&self, core: CoreId, text: &str, wait: bool) -> Result<u16, Gone> {
         let request = self.number();
         let pieces: Vec<&[u8]> = text.as_bytes().chunks(Spawn::default().text.len()).collect();
         for (n, part) in pieces.iter().enumerate() {
@@ -30,7 +50,7 @@ impl Session {
             piece.text[..part.len()].copy_from_slice(part);
             self.tell(core, request, &piece).await?;
         }
-        self.follow(if wait { "run" } else { "spawn" }, core, request, machine).await
+        Ok(request)
     }
 
     /// Stays with a process until it ends.
@@ -56,10 +76,7 @@ impl Session {
     async fn follow(&self, what: &str, core: CoreId, request: u16, machine: bool) -> Result<u8, Gone> {
         let (mut line, mut taken) = (Vec::new(), 0);
         loop {
-            let message = self.monitor.recv().await.map_err(|_| Gone)?;
-            if message.header().request != request {
-                continue;
-            }
+            let message = self.answer(request).await?;
             if let Some(out) = message.body::<Output>() {
                 line.extend_from_slice(out.text.get(..usize::from(out.len)).unwrap_or(&[]));
                 if out.more == 0 {
@@ -103,10 +120,7 @@ impl Session {
             let request = self.number();
             self.tell(core, request, &List::default()).await?;
             loop {
-                let message = self.monitor.recv().await.map_err(|_| Gone)?;
-                if message.header().request != request {
-                    continue;
-                }
+                let message = self.answer(request).await?;
                 if let Some(process) = message.body::<Process>() {
                     self.line(&table::process(core, &process), machine).await?;
                 } else if let Some(done) = message.body::<Done>() {
@@ -130,10 +144,7 @@ impl Session {
             self.tell(core.core, request, &MemoryQuery::default()).await?;
             let mut state = None;
             loop {
-                let message = self.monitor.recv().await.map_err(|_| Gone)?;
-                if message.header().request != request {
-                    continue;
-                }
+                let message = self.answer(request).await?;
                 state = state.or(message.body::<MemoryState>());
                 if message.body::<Done>().is_some() {
                     break;
@@ -158,14 +169,21 @@ impl Session {
         self.monitor.send(&encode(&header, query)).await.map_err(|_| Gone)?;
         let mut answers = Vec::new();
         loop {
-            let message = self.monitor.recv().await.map_err(|_| Gone)?;
-            if message.header().request != request {
-                continue;
-            }
+            let message = self.answer(request).await?;
             if message.body::<shell::Done>().is_some() {
                 return Ok(answers);
             }
             answers.extend(message.body::<B>());
+        }
+    }
+
+    /// The next message that answers a request.
+    pub(super) async fn answer(&self, request: u16) -> Result<Message, Gone> {
+        loop {
+            let message = self.monitor.recv().await.map_err(|_| Gone)?;
+            if message.header().request == request {
+                return Ok(message);
+            }
         }
     }
 
