@@ -1,9 +1,8 @@
 //! Domains of one core: they speak to each other, and nobody takes the core from the others.
 
-use skerry_images::fleet::Fleet;
 use skerry_images::runner::System;
-use skerry_tests::tables::{ask, ask_on, check_exit, check_up};
-use skerry_tests::{HANG, boot};
+use skerry_tests::boot_pair;
+use skerry_tests::tables::{ask, ask_on, check_exit, reply};
 use std::collections::BTreeMap;
 
 /// Domains that spin, on each core.
@@ -11,9 +10,7 @@ const SPINNERS: usize = 4;
 
 #[test]
 fn domains_that_spin_hold_nobody_up() {
-    let fleet = Fleet::pair(2, 2).expect("a good fleet");
-    let Some(system) = boot(&fleet) else { return };
-    check_up(&system, &fleet);
+    let Some(system) = boot_pair(2, 2) else { return };
     for core in ["0.1", "1.1"] {
         let spinners: Vec<_> =
             (0..SPINNERS).map(|_| ask(&system, &format!("spawn {core} hello quiet spin")).join("")).collect();
@@ -63,9 +60,7 @@ const BEHIND: &str = "--priority 2";
 
 #[test]
 fn priority_and_budget_are_the_spawners_word() {
-    let fleet = Fleet::pair(2, 2).expect("a good fleet");
-    let Some(system) = boot(&fleet) else { return };
-    check_up(&system, &fleet);
+    let Some(system) = boot_pair(2, 2) else { return };
     for core in ["0.1", "1.1"] {
         let (one, other) = side_by_side(&system, core, "");
         assert!(one * 3 > other && other * 3 > one, "{core}: alike, and yet {one} and {other}");
@@ -82,8 +77,7 @@ fn priority_and_budget_are_the_spawners_word() {
             ("--priority 4", "--priority 4: above 3, the servers' own, use a --budget of at most 50"),
             ("--nice", "--nice: no such option; use --priority N or --budget PERCENT"),
         ] {
-            let reply = system.exec(0, &format!("run {core} {options} hello"), HANG);
-            let reply = reply.unwrap_or_else(|cause| panic!("{cause}"));
+            let reply = reply(&system, 0, &format!("run {core} {options} hello"));
             assert!(reply.status != 0 && reply.lines[0] == why, "{options}: {:?}", reply.lines);
         }
     }
@@ -92,9 +86,7 @@ fn priority_and_budget_are_the_spawners_word() {
 
 #[test]
 fn messages_and_calls_between_domains_of_one_core() {
-    let fleet = Fleet::pair(1, 1).expect("a good fleet");
-    let Some(system) = boot(&fleet) else { return };
-    check_up(&system, &fleet);
+    let Some(system) = boot_pair(1, 1) else { return };
     for (island, isa) in ["x86_64", "aarch64"].into_iter().enumerate() {
         for name in ["lrpc.sync_rtt", "lrpc.async"] {
             // The benchmark fails if what came is not what was sent.
