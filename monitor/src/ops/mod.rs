@@ -15,10 +15,12 @@
 //! | [`leader`] | which island offers the shell; what is announced |
 //! | [`program`] | a benchmark's other half, on the island at the other end of a link |
 //! | [`proc`] | requests to process servers, and their answers |
+//! | [`agree`] | capabilities that several cores hold: transfer, retype, revoke, invalidate |
 //! | [`endpoint`] | capabilities for endpoints of other cores |
 //! | [`offline`] | taking a core off line, and starting it again |
 //! | [`power`] | turning everything off |
 
+pub mod agree;
 pub mod bind;
 pub mod client;
 pub mod endpoint;

@@ -17,6 +17,8 @@ pub use refusal::Refusal;
 protocols! {
     /// Between monitors.
     monitor = 0x01,
+    /// Between monitors, about capabilities that several cores hold.
+    agree = 0x02,
     /// Between a shell, or another domain, and the monitor of its core.
     shell = 0x03,
     /// Between the console driver and its clients.

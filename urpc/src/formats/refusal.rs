@@ -5,7 +5,7 @@ use core::fmt;
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
         /// Why a request was refused or given up. The codes are wire values; 0 is success and no refusal.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
         #[repr(u16)]
         pub enum Refusal { $($(#[$doc])* $name = $code,)* }
 
@@ -60,6 +60,12 @@ refusals! {
     InUse = 16, "programs run on that core; `ps` lists them; wait for them, or `kill` them, first";
     /// An island cannot do without its first core.
     FirstCore = 17, "an island's first core holds its links and devices, and stays on line";
+    /// No capability for that object is there, or not with the rights that it takes.
+    NoCap = 18, "no such capability there";
+    /// Something else was made of that memory.
+    Occupied = 19, "the memory is in other use";
+    /// Objects of that type may not be held there.
+    MayNotCross = 20, "may not be held by that core";
     /// A code from a newer peer.
     Other = 65535, "refused for an unknown reason";
 }
