@@ -1,7 +1,10 @@
 //! Cores come up, and a monitor's orders are carried out: the part of a domain binary.
 
+use crate::caps::Caps;
+use crate::check;
 use crate::ends;
 use crate::faults::CORE_PAUSE;
+use crate::kernel::Core;
 use crate::load::Load;
 use crate::memory::{LAYOUT, Memory};
 use crate::mutants::Bug;
@@ -10,7 +13,9 @@ use crate::ports::{Ends, Port, Ports};
 use crate::server::Server;
 use crate::topology::Path;
 use crate::wire::Wire;
-use crate::world::World;
+use crate::world::{Island, World};
+use skerry_abi::domain::slot;
+use skerry_abi::{CapType, Error, Op, PAGE_SIZE, PhysAddr, PhysRange};
 use skerry_hal::{CoreId, Isa, IslandId};
 use skerry_monitor::{Action, Announce, Chan, Config, Event, Frames, LocalCore, Monitor};
 use skerry_urpc::greeting::Identity;
@@ -26,6 +31,8 @@ pub struct Rising {
     pub core: CoreId,
     /// Its channel to the first core.
     pub frames: Frames,
+    /// Its RAM.
+    pub part: PhysRange,
 }
 
 impl World {
@@ -82,16 +89,18 @@ impl World {
         }
         let epoch = config.epoch;
         let monitor = Monitor::new(config, self.now);
+        let cores = self.cores[island];
         let booted = &mut self.islands[island];
-        booted.memory = Memory::new(core);
-        booted.memory.shares = matches!(ports.bug(), Some(Bug::SharesBlocks));
+        booted.memory = Memory::new(cores);
+        let ram = &booted.memory.ram;
+        let kernel = Core::boot(ram, core, ram.whole(), &[]).expect("an island has RAM for its first core");
         (booted.alive, booted.paused_until, booted.lives) = (true, 0, booted.lives + 1);
-        self.join(core, monitor, ports);
+        self.join(core, kernel, monitor, ports);
         self.trace(|| format!("island {id} boots in epoch {epoch}"));
     }
 
     /// A core with its monitor, which starts at once.
-    fn join(&mut self, core: CoreId, mut monitor: Monitor, mut ports: Ports) {
+    fn join(&mut self, core: CoreId, kernel: Core, mut monitor: Monitor, mut ports: Ports) {
         let client = monitor.open_client().expect("a new monitor has channels to spare");
         ports.put(client, Load::client());
         let server = monitor.open_server().expect("a new monitor has channels to spare");
@@ -99,8 +108,23 @@ impl World {
         let events = vec![(self.now, Event::Start)];
         let (server, ends) = ((server, Server::default()), ends::Ends::default());
         let (wake, look) = (u64::MAX, self.now);
-        let node =
-            Node { core, monitor, ports, client, server, ends, events, paused_until: 0, free: 0, wake, look };
+        let (caps, regions, paused_until, free) = (Caps::default(), (Vec::new(), 1), 0, 0);
+        let node = Node {
+            core,
+            kernel,
+            caps,
+            regions,
+            monitor,
+            ports,
+            client,
+            server,
+            ends,
+            events,
+            paused_until,
+            free,
+            wake,
+            look,
+        };
         let host = core.island().0 as usize;
         let island = &mut self.islands[host];
         island.places[usize::from(core.local())] = Some(island.nodes.len());
@@ -110,19 +134,26 @@ impl World {
     }
 
     /// The first of the cores on their way is up.
-    pub(crate) fn rise(&mut self, island: usize) {
+    ///
+    /// # Errors
+    /// Why its CPU driver does not boot.
+    pub(crate) fn rise(&mut self, island: usize) -> Result<(), String> {
         if self.islands[island].rising.is_empty() {
-            return;
+            return Ok(());
         }
-        let Rising { core, frames } = self.islands[island].rising.remove(0);
+        let Rising { core, frames, part } = self.islands[island].rising.remove(0);
+        let listed = [frames.inbox, frames.outbox].map(|at| PhysRange::new(PhysAddr(at), PAGE_SIZE));
+        let kernel = Core::boot(&self.islands[island].memory.ram, core, part, &listed)?;
         let config = self.config(core);
         let mut ports = self.ports();
         if let Some(port) = self.ring(core, CoreId::new(core.island(), 0), &frames) {
             ports.put(Chan(0), port);
         }
         let monitor = Monitor::new(config, self.now);
-        self.join(core, monitor, ports);
+        self.join(core, kernel, monitor, ports);
         self.trace(|| format!("core {core} starts"));
+        let place = self.islands[island].nodes.len() - 1;
+        check::types(self, island, place)
     }
 
     /// The end of a channel that sees these blocks.
@@ -138,11 +169,35 @@ impl World {
 
     /// Two new blocks.
     fn frames(&mut self, island: usize) -> Result<Frames, String> {
-        let memory = &mut self.islands[island].memory;
+        let again = self.plan.mutant.is_some_and(|m| matches!(m.bug, Bug::SharesBlocks));
+        let Island { memory, nodes, .. } = &mut self.islands[island];
         let made = |e| format!("a block for a channel of island {island}: {e}");
-        let (inbox, outbox) = (memory.make().map_err(made)?, memory.make().map_err(made)?);
+        let mut make = || memory.make(&mut nodes[0].kernel, again).map_err(made);
+        let (inbox, outbox) = (make()?, make()?);
+        nodes[0].regions.1 += 1;
         let (bytes, slots, stride) = (LAYOUT.block_bytes() as u32, LAYOUT.slots as u16, LAYOUT.stride as u16);
         Ok(Frames { inbox, outbox, bytes, slots, stride })
+    }
+
+    /// A core gets capabilities for the two blocks of a channel that the first core has made.
+    fn hold(&mut self, island: usize, node: usize, frames: &Frames) -> Result<(), Error> {
+        let Island { memory, nodes, .. } = &mut self.islands[island];
+        if node > 0 {
+            let owner = nodes[0].core;
+            for at in [frames.inbox, frames.outbox] {
+                nodes[node].kernel.adopt(owner, at, PAGE_SIZE)?;
+            }
+            nodes[node].regions.1 += 1;
+        }
+        let bug = self.plan.mutant.map(|m| m.bug);
+        if let (Some(Bug::RetypesHeld), Some(frame)) = (bug, memory.frame(frames.inbox)) {
+            let (first, offset) = (&mut nodes[0].kernel, frames.inbox);
+            first.invoke(slot::ROOT, Op::Delete, &[frame.0.into()])?;
+            let offset = offset - first.base;
+            first.retype(first.ram.0, CapType::VNode, 0, offset, PAGE_SIZE, frame)?;
+            nodes[0].regions.1 += 1;
+        }
+        Ok(())
     }
 
     /// Does what a monitor wants done: the part of a domain binary.
@@ -168,7 +223,9 @@ impl World {
                     self.islands[island].nodes[node].ports.put(chan, port);
                 }
                 let frames = Frames { inbox: frames.outbox, outbox: frames.inbox, ..frames };
-                self.islands[island].rising.push(Rising { core: started, frames });
+                let part = self.islands[island].nodes[node].kernel.give(started);
+                let part = part.map_err(|e| format!("RAM for {started}: {e}"))?;
+                self.islands[island].rising.push(Rising { core: started, frames, part });
                 self.rises(island, later);
             }
             Action::MakeChannel { a, b, .. } => {
@@ -176,7 +233,8 @@ impl World {
                 self.islands[island].nodes[node].events.push((later, Event::ChannelMade { a, b, frames }));
             }
             Action::AdoptChannel { chan, peer, frames } => {
-                let event = match self.ring(core, peer, &frames).filter(|_| !fails) {
+                let held = self.hold(island, node, &frames).is_ok();
+                let event = match self.ring(core, peer, &frames).filter(|_| held && !fails) {
                     Some(port) => {
                         self.islands[island].nodes[node].ports.put(chan, port);
                         Event::ChannelUp { chan }
@@ -184,6 +242,7 @@ impl World {
                     None => Event::ChannelClosed { chan, why: "no memory to map it".into() },
                 };
                 self.islands[island].nodes[node].events.push((later, event));
+                check::types(self, island, node)?;
             }
             Action::CloseChannel { chan } => self.islands[island].nodes[node].ports.put(chan, Port::Closed),
             Action::NewEpoch { epoch } => {

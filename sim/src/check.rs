@@ -2,6 +2,7 @@
 
 use crate::ends::leads_to;
 use crate::faults::Kinds;
+use crate::kernel::Region;
 use crate::world::{Island, World};
 use skerry_hal::{CoreId, IslandId};
 use skerry_monitor::config::MAX_QUEUE;
@@ -50,6 +51,49 @@ pub fn look(world: &mut World) -> Result<(), String> {
             if leads_to(&node.monitor, dead, epoch) {
                 return Err(format!("{} has a proxy for an endpoint of dead island {dead}", node.core));
             }
+        }
+    }
+    Ok(())
+}
+
+/// No memory of an island is two things at once: whatever one core's capabilities make of it, no other core's make
+/// anything else of it. Looks at one core, and at what has become something there since it was looked at last; a core with
+/// many capabilities is not looked at after every change.
+///
+/// # Errors
+/// The first such region.
+pub fn types(world: &mut World, island: usize, node: usize) -> Result<(), String> {
+    let nodes = &mut world.islands[island].nodes;
+    let (before, changes) = &nodes[node].regions;
+    if changes * SAMPLE < before.len() || *changes == 0 {
+        return Ok(());
+    }
+    let now = nodes[node].kernel.typed();
+    let before = std::mem::replace(&mut nodes[node].regions, (now, 0)).0;
+    let now = &nodes[node].regions.0;
+    for new in now.iter().filter(|region| before.binary_search(region).is_err()) {
+        for other in nodes.iter().filter(|n| n.core != nodes[node].core) {
+            let clash = |r: &&Region| r.base < new.end && new.base < r.end && r.ty != new.ty;
+            if let Some(clash) = other.regions.0.iter().find(clash) {
+                return Err(format!("{} has {new:x?}, {} has {clash:x?}", nodes[node].core, other.core));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Capabilities of a core for one change of which it is looked at.
+const SAMPLE: usize = 64;
+
+/// The same for all cores, whatever was looked at before.
+///
+/// # Errors
+/// As above.
+pub fn all_types(world: &mut World) -> Result<(), String> {
+    for island in 0..world.islands.len() {
+        for node in 0..world.islands[island].nodes.len() {
+            world.islands[island].nodes[node].regions.1 = usize::MAX / SAMPLE;
+            types(world, island, node)?;
         }
     }
     Ok(())

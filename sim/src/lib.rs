@@ -1,6 +1,6 @@
 //! # `skerry-sim`: the whole system under one seed
 //!
-//! Islands of cores in one process: the monitors, rings, windows and capability tables that ship (rule `sim-is-real`), on a
+//! Islands of cores in one process: the CPU drivers, monitors, rings and windows that ship (rule `sim-is-real`), on a
 //! machine that is a file, with virtual time. A seed decides everything that is chance in the world: what domains ask for,
 //! how late a message is seen, which core fails to start, when an island dies, is stopped, or comes back, what a window
 //! does to a message. One seed gives one run, always the same one; a seed that fails is a bug report.
@@ -13,29 +13,33 @@
 //! | [`mutants`] | deliberate bugs that a run must find |
 //! | [`world`], [`boot`] | all cores, the scheduler, virtual time; how cores come up |
 //! | [`node`], [`ports`], [`wire`] | one core: its monitor; the monitor's sink; how messages travel |
-//! | [`memory`] | an island's memory for channels: blocks, each a capability in the island's table |
+//! | [`kernel`], [`caps`] | a core's CPU driver, the one that ships, over `arch/host`; what domains do with capabilities |
+//! | [`memory`] | an island's memory for channels: blocks, each a frame of the first core |
 //! | [`server`], [`ends`] | a process server; endpoints that are offered, and proxies for them |
 //! | [`load`] | requests of domains, and whether each is answered once and in time |
 //! | [`check`] | what must hold at every step, and once all has calmed down |
+//! | [`raw`] | what telling all cores costs, by one line, by channels, by a tree |
 //! | [`shrink`] | a failing plan made small |
 //! | [`cli`], [`rng`] | the command line; the generator |
 //!
-//! [`run`] plays one plan. The program does so for many seeds: `cargo xtask sim --help`.
-//!
+//! [`run`] plays one plan; the program many seeds: `cargo xtask sim --help`.
 //! Neighbours: below it all that ships and is pure; nothing above.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod boot;
+pub mod caps;
 pub mod check;
 pub mod cli;
 pub mod ends;
 pub mod faults;
+pub mod kernel;
 pub mod load;
 pub mod memory;
 pub mod mutants;
 pub mod node;
 pub mod plan;
 pub mod ports;
+pub mod raw;
 pub mod rng;
 pub mod server;
 pub mod shrink;
@@ -48,12 +52,4 @@ pub mod world;
 pub use faults::Kinds;
 pub use plan::Plan;
 pub use topology::Topology;
-pub use world::{Failure, Summary, World};
-
-/// Plays one plan to its end.
-///
-/// # Errors
-/// The first thing that did not hold, with the time at which it was seen.
-pub fn run(plan: &Plan) -> Result<Summary, Failure> {
-    World::new(plan).run()
-}
+pub use world::{Failure, Summary, World, run};

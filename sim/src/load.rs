@@ -71,7 +71,7 @@ impl Load {
         };
         let (from, to) = (core(rng), core(rng));
         let Node { ends, monitor, ports, .. } = node;
-        match rng.below(24) {
+        match rng.below(32) {
             0..6 => self.ping(node, from, to, rng.between(1, 6) as u32, now, false),
             6..8 => {
                 let count = rng.between(1, 200);
@@ -88,7 +88,11 @@ impl Load {
                 }
             }
             21 => ends.withdraw(now, monitor, ports),
-            _ => ends.leave(now, monitor, ports),
+            22..24 => ends.leave(now, monitor, ports),
+            _ => {
+                node.caps.act(&mut node.kernel, rng);
+                node.regions.1 += 1;
+            }
         }
     }
 

@@ -1,11 +1,10 @@
-//! An island's memory for channels: every block is a frame, retyped from the island's RAM in a capability table, so
-//! that memory given out twice is found by the code that guards it in the CPU driver.
+//! An island's memory for channels: every block is a frame, made of RAM by the first core's CPU driver, so that memory given
+//! out twice is found by the code that guards it. What a block holds lies apart from the RAM: the ring wants words.
 
 use crate::faults::Damage;
+use crate::kernel::{Core, Ram};
 use crate::wire::Wire;
-use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, Rights};
-use skerry_caps::db::Retype;
-use skerry_caps::{Cap, Db, Slot, SlotRef, Store};
+use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE};
 use skerry_urpc::ring::Word;
 use skerry_urpc::{Block, Layout, window};
 use std::cell::RefCell;
@@ -14,10 +13,6 @@ use std::sync::atomic::Ordering;
 
 /// The shape of the channels inside an island.
 pub const LAYOUT: Layout = Layout { slots: 16, stride: 64 };
-
-/// First byte of the RAM that blocks are made of.
-const RAM: u64 = 0x4000_0000;
-const RAM_BYTES: u64 = 16 << 20;
 
 thread_local! {
     /// Memory of earlier runs, by size. A block must live for ever, a run need not.
@@ -88,87 +83,56 @@ impl Drop for Words {
     }
 }
 
-struct Slots(Vec<Slot>);
-
-impl Store for Slots {
-    fn slot(&self, at: SlotRef) -> &Slot {
-        &self.0[at.0 as usize]
-    }
-    fn slot_mut(&mut self, at: SlotRef) -> &mut Slot {
-        &mut self.0[at.0 as usize]
-    }
-}
-
 /// The memory of one life of an island.
 pub struct Memory {
-    db: Db,
-    slots: Slots,
-    next: u64,
-    blocks: BTreeMap<u64, (Words, Wire)>,
-    /// Give out the same memory again: a bug to find.
-    pub shares: bool,
+    /// All of it.
+    pub ram: Ram,
+    blocks: BTreeMap<u64, (CPtr, Words, Wire)>,
 }
 
 impl Memory {
-    /// An island's fresh memory, owned by its first core.
-    pub fn new(owner: CoreId) -> Self {
-        let mut memory = Self {
-            db: Db::new(owner),
-            slots: Slots(vec![Slot::default(); 2]),
-            next: 0,
-            blocks: BTreeMap::new(),
-            shares: false,
-        };
-        let ram = Cap::new(CapType::Ram, RAM, RAM_BYTES, owner);
-        memory.db.insert(&mut memory.slots, SlotRef(1), &ram).expect("the slot is free");
-        memory
+    /// An island's fresh memory.
+    pub fn new(cores: u16) -> Self {
+        Self { ram: Ram::new(cores), blocks: BTreeMap::new() }
     }
 
-    /// A new block: its physical address.
+    /// A new block, in a frame that the island's first core makes: its physical address. `again`: in memory that is in use,
+    /// a bug to find.
     ///
     /// # Errors
-    /// What the capability table says.
-    pub fn make(&mut self) -> Result<u64, Error> {
+    /// What the CPU driver says.
+    pub fn make(&mut self, first: &mut Core, again: bool) -> Result<u64, Error> {
         let bytes = (LAYOUT.block_bytes() as u64).next_multiple_of(PAGE_SIZE);
-        let what = Retype {
-            ty: CapType::Frame,
-            level: 0,
-            rights: Rights::all(),
-            offset: self.next,
-            len: bytes,
-            count: 1,
-        };
-        let at = SlotRef(self.slots.0.len() as u64);
-        self.slots.0.push(Slot::default());
-        self.db.retype(&mut self.slots, SlotRef(1), &what, |_| at)?;
-        let address = RAM + self.next;
-        if !self.shares {
-            self.next += bytes;
-        }
-        self.blocks.insert(address, (Words::new(bytes as usize), Wire::default()));
+        let (frame, address) = first.take(CapType::Frame, bytes, again)?;
+        self.blocks.insert(address, (frame, Words::new(bytes as usize), Wire::default()));
         Ok(address)
     }
 
     /// The block at a physical address, and the wire that leads there; `None` if there is none.
     pub fn block(&self, address: u64) -> Option<(Block, Wire)> {
-        self.blocks.get(&address).map(|(words, wire)| (words.block(), wire.clone()))
+        self.blocks.get(&address).map(|(_, words, wire)| (words.block(), wire.clone()))
+    }
+
+    /// The first core's capability for the frame there.
+    pub fn frame(&self, address: u64) -> Option<CPtr> {
+        self.blocks.get(&address).map(|(frame, ..)| *frame)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skerry_abi::{CapType, IslandId};
+    use skerry_abi::{CoreId, IslandId};
 
     #[test]
     fn blocks_are_apart_and_memory_in_use_is_not_given_out() {
-        let mut memory = Memory::new(CoreId::new(IslandId(0), 0));
-        let (a, b) = (memory.make().unwrap(), memory.make().unwrap());
+        let mut memory = Memory::new(1);
+        let all = memory.ram.whole();
+        let mut first = Core::boot(&memory.ram, CoreId::new(IslandId(0), 0), all, &[]).unwrap();
+        let mut make = |again| memory.make(&mut first, again);
+        let (a, b) = (make(false).unwrap(), make(false).unwrap());
         assert!(a.abs_diff(b) >= LAYOUT.block_bytes() as u64);
+        assert_eq!(make(true), Err(Error::Overlap));
         assert!(memory.block(a).is_some() && memory.block(a + 1).is_none());
-        memory.shares = true;
-        memory.make().unwrap();
-        assert_eq!(memory.make(), Err(Error::Overlap));
-        assert!(memory.db.find(&memory.slots, CapType::Frame, a, PAGE_SIZE).is_some());
     }
 }

@@ -25,6 +25,8 @@ pub enum Bug {
     IgnoresRefusal,
     /// Channels are made in memory that is in use.
     SharesBlocks,
+    /// The first core makes a page table of a channel's frame that another core holds.
+    RetypesHeld,
 }
 
 /// A row of the table.
@@ -52,7 +54,7 @@ pub const MUTANTS: &[Mutant] = &[
         breaks: "membership: a message of a given-up epoch counts",
         bug: Bug::TakesStaleEpochs,
         machine: "3+3",
-        seeds: 200,
+        seeds: 2_000,
     },
     Mutant {
         name: "loss-unheard",
@@ -95,6 +97,13 @@ pub const MUTANTS: &[Mutant] = &[
         bug: Bug::SharesBlocks,
         machine: "3+3",
         seeds: 5,
+    },
+    Mutant {
+        name: "held-retyped",
+        breaks: "capabilities: a core makes something else of what another one holds",
+        bug: Bug::RetypesHeld,
+        machine: "4",
+        seeds: 20,
     },
 ];
 

@@ -1,6 +1,8 @@
 //! One core: its monitor and all that the monitor's domain binary would keep for it.
 
+use crate::caps::Caps;
 use crate::ends::Ends;
+use crate::kernel::{Core, Region};
 use crate::mutants::Bug;
 use crate::ports::{Port, Ports};
 use crate::rng::Rng;
@@ -23,6 +25,12 @@ pub struct StaleTaken {
 pub struct Node {
     /// Who it is.
     pub core: CoreId,
+    /// Its CPU driver.
+    pub kernel: Core,
+    /// Domains that make, copy and take away objects.
+    pub caps: Caps,
+    /// What memory is to it, when that was last looked at, and changes since.
+    pub regions: (Vec<Region>, usize),
     /// Its monitor.
     pub monitor: Monitor,
     /// Its transports.
@@ -58,7 +66,7 @@ impl Node {
     pub fn turn(&mut self, now: u64, rng: &mut Rng, bound: u64) -> Result<(), StaleTaken> {
         (self.ports.clock, self.ports.spent) = (now, 0);
         if !self.ports.links.is_empty() && self.look <= now {
-            self.look = now + rng.between(bound / 32, bound / 16);
+            self.look = now + rng.between(bound / 16, bound / 9);
             self.poll_links(now);
         }
         while let Some(at) = self.events.iter().position(|(due, _)| *due <= now) {

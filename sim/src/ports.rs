@@ -129,6 +129,9 @@ impl Ports {
     /// Nothing goes wrong by chance any more.
     pub fn calm(&mut self) {
         self.late = 0;
+        if self.patient {
+            self.fuel = None;
+        }
         for port in &mut self.ports {
             if let Port::Ring(_, ends) | Port::Window(ends) = port {
                 ends.damage = None;

@@ -9,14 +9,29 @@ use crate::node::Node;
 use crate::plan::{CALM, Plan};
 use crate::ports::Port;
 use crate::rng::Rng;
-use skerry_hal::{CoreId, Epoch, IslandId};
+use skerry_hal::{Epoch, IslandId};
 use skerry_urpc::window::Window;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 
 /// How long everything has to settle when load and faults have ended, in bounds.
 const SETTLE: u64 = 60;
+
+/// Plays one plan to its end.
+///
+/// # Errors
+/// The first thing that did not hold, with the time at which it was seen; a panic of what ships is one.
+pub fn run(plan: &Plan) -> Result<Summary, Failure> {
+    // Whatever a panic leaves half done is the world's, which nobody sees any more.
+    let played = std::panic::catch_unwind(AssertUnwindSafe(|| World::new(plan).run()));
+    played.unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(cause.downcast_ref::<&str>().copied()).unwrap_or_default();
+        Err(Failure { seed: plan.seed, at: 0, what: format!("panic: {text}") })
+    })
+}
 
 /// What did not hold.
 #[derive(Clone, Debug)]
@@ -50,6 +65,8 @@ pub struct Summary {
     pub messages: u64,
     /// Messages that were sent, of all kinds.
     pub sent: u64,
+    /// Invocations that cores which live at the end served, that they refused, and that another core has a say in.
+    pub caps: [u64; 3],
     /// Faults.
     pub faults: u64,
     /// A digest of all that happened: equal for equal seeds.
@@ -113,6 +130,8 @@ pub struct World {
     /// Deaths that survivors must agree on: island, epoch, until when.
     pub deaths: Vec<(IslandId, Epoch, u64)>,
     pub(crate) rng: Rng,
+    /// All was as it should be when it was looked at last.
+    rests: bool,
     summary: Summary,
 }
 
@@ -131,11 +150,12 @@ impl World {
             agenda: BinaryHeap::new(),
             deaths: Vec::new(),
             rng: Rng::new(plan.seed),
+            rests: false,
             summary: Summary::default(),
             plan: plan.clone(),
         };
         for island in 0..world.cores.len() {
-            world.islands.push(Island::new(island, world.cores[island]));
+            world.islands.push(Island::new(world.cores[island]));
             world.boot(island);
         }
         world.follow(plan.faults.first().map(|(at, _)| *at), Item::Fault);
@@ -151,7 +171,7 @@ impl World {
     pub fn run(mut self) -> Result<Summary, Failure> {
         let failure = |world: &Self, what| Failure { seed: world.plan.seed, at: world.now, what };
         let end = (CALM + SETTLE) * self.plan.bound;
-        while !self.at_rest() {
+        while !self.rests {
             if self.now >= end {
                 let why = check::agreement(&self).and_then(|()| check::at_rest(&self));
                 let what = why.err().unwrap_or_else(|| "it never comes to rest".into());
@@ -167,9 +187,12 @@ impl World {
                 self.step().map_err(|what| failure(&self, what))?;
             }
         }
-        let sent = self.islands.iter().flat_map(|i| &i.nodes).map(|n| n.ports.sent).sum();
+        check::all_types(&mut self).map_err(|what| failure(&self, what))?;
+        let nodes = || self.islands.iter().flat_map(|i| &i.nodes);
+        let sent = nodes().map(|n| n.ports.sent).sum();
+        let caps = [0, 1, 2].map(|n| nodes().map(|node| node.caps.counts[n]).sum());
         let Load { served, refused, messages, .. } = self.load;
-        Ok(Summary { served, refused, messages, sent, cycles: self.now, ..self.summary })
+        Ok(Summary { served, refused, messages, sent, caps, cycles: self.now, ..self.summary })
     }
 
     /// Says what happens, if asked to.
@@ -232,6 +255,7 @@ impl World {
                     let running = &mut self.islands[op.island].nodes[node];
                     self.load.issue(&self.cores, running, self.now, op.what);
                     self.deliver(op.island, node);
+                    check::types(self, op.island, node)?;
                 }
             }
             Item::Look => {
@@ -240,10 +264,11 @@ impl World {
                     self.islands.iter_mut().flat_map(|i| &mut i.nodes).for_each(|n| n.ports.calm());
                 }
                 check::look(self)?;
+                self.rests = self.at_rest();
             }
             Item::Rise { island, life } => {
                 if self.islands[island].lives == life {
-                    self.rise(island);
+                    self.rise(island)?;
                 }
             }
             Item::Turn { island, life, node } => {
@@ -420,8 +445,7 @@ impl World {
 }
 
 impl Island {
-    fn new(island: usize, cores: u16) -> Self {
-        let first = CoreId::new(IslandId(island as u16), 0);
+    fn new(cores: u16) -> Self {
         Self {
             alive: false,
             paused_until: 0,
@@ -429,7 +453,7 @@ impl Island {
             nodes: Vec::new(),
             places: vec![None; cores.into()],
             rising: Vec::new(),
-            memory: Memory::new(first),
+            memory: Memory::new(cores),
             shell: false,
             system: None,
             die: false,

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`machine`] | [`Arena`], an island's RAM; [`HostMachine`], one core; [`Outside`], the test's end of a core |
 //! | [`context`] | [`Context`], a user program's registers: a program counter, a stack pointer and a few words |
+//! | [`program`] | [`executable`], a program that never runs |
 //! | [`paging`] | [`Pages`], a page-table spelling of its own |
 //!
 //! Neighbours: implements `arch/hal`; used by `cpu-driver/kernel`'s tests and by `sim`.
@@ -16,7 +17,9 @@
 pub mod context;
 pub mod machine;
 pub mod paging;
+pub mod program;
 
 pub use context::Context;
 pub use machine::{Arena, HostMachine, Outside};
 pub use paging::Pages;
+pub use program::executable;

@@ -12,8 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// An island's RAM, from physical address 0.
 #[derive(Debug)]
 pub struct Arena {
+    /// What was allocated, a page more than the RAM: memory that is asked for with a page's alignment is cleared at once,
+    /// other memory when it is first touched.
     base: NonNull<u8>,
     layout: Layout,
+    /// Where the RAM begins in it.
+    skip: usize,
 }
 
 // SAFETY: the arena only lends raw pointers; whoever makes references of them answers for it, as on a real machine.
@@ -28,16 +32,18 @@ impl Arena {
     /// If `bytes` is not a positive multiple of a page.
     pub fn new(bytes: u64) -> Arc<Self> {
         assert!(bytes > 0 && bytes.is_multiple_of(PAGE_SIZE), "an arena is a positive number of whole pages");
-        let layout =
-            Layout::from_size_align(bytes as usize, PAGE_SIZE as usize).expect("a page is a power of two");
+        let layout = Layout::from_size_align((bytes + PAGE_SIZE) as usize, 16)
+            .expect("an arena is no larger than memory");
         // SAFETY: the layout has a size above zero.
         let base = unsafe { alloc_zeroed(layout) };
-        Arc::new(Self { base: NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout)), layout })
+        let base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));
+        let skip = base.as_ptr().align_offset(PAGE_SIZE as usize);
+        Arc::new(Self { base, layout, skip })
     }
 
     /// Its size in bytes.
     pub const fn len(&self) -> u64 {
-        self.layout.size() as u64
+        self.layout.size() as u64 - PAGE_SIZE
     }
 
     /// Never: an arena has at least a page.
@@ -52,7 +58,7 @@ impl Arena {
     pub fn at(&self, pa: PhysAddr) -> NonNull<u8> {
         assert!(pa.0 < self.len(), "no RAM at {pa}");
         // SAFETY: the offset lies inside the allocation (asserted).
-        unsafe { self.base.add(pa.0 as usize) }
+        unsafe { self.base.add(self.skip + pa.0 as usize) }
     }
 }
 

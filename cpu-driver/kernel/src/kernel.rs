@@ -39,9 +39,11 @@ pub struct Kernel<M: Machine> {
     float_owner: DcbRef,
     /// Whose address space is active.
     space_owner: DcbRef,
-    pub(crate) caps: Db,
+    /// The core's capabilities. (Public, as its memory is, for the simulator, which looks at both.)
+    pub caps: Db,
     pub(crate) schedule: Schedule,
-    pub(crate) memory: Memory<M>,
+    /// The core's memory.
+    pub memory: Memory<M>,
     /// CNodes that nobody can reach and that are to be emptied, linked through their own capabilities.
     pub(crate) doomed: SlotRef,
     pub(crate) counters: Counters,
