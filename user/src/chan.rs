@@ -34,6 +34,8 @@ pub enum Peer {
     Proc = 7,
     /// The monitor of this core, as the one who passes endpoints on; see [`remote`](crate::remote).
     Broker = 8,
+    /// The knowledge base of this island.
+    Skb = 9,
 }
 
 /// How the peer is woken when it asks to be.

@@ -32,11 +32,12 @@ const fn app(name: &'static str, member: &'static str) -> Package {
     Package { name, member, cpu_driver: false }
 }
 
-const APPS: [Package; 13] = [
+const APPS: [Package; 14] = [
     app("skerry-app-init", "init"),
     app("skerry-app-monitor", "monitor"),
     app("skerry-app-pci", "pci"),
     app("skerry-app-rng", "rng"),
+    app("skerry-app-skb", "skb"),
     app("skerry-app-console", "console"),
     app("skerry-app-shell", "shell"),
     app("skerry-app-bench", "bench"),

@@ -81,6 +81,10 @@ pub enum Command {
         /// Its name.
         driver: String,
     },
+    /// Asks the knowledge base.
+    Ask(String),
+    /// Gives the knowledge base rules: a name and a text; a name to take them away; nothing to list them.
+    Rules(String),
     /// Does a command over and over, until it fails.
     Repeat {
         /// How often.
@@ -167,6 +171,12 @@ pub const COMMANDS: &[Help] = &[
     ),
     help("restart", "ISLAND DRIVER", "ends a driver; it is started anew"),
     help("core", "off|on CORE", "takes a core off line on which no program runs, or starts it again"),
+    help("skb", "QUERY", "asks this island's knowledge base, as in `skb core{local: L, node: N}, N > 0`"),
+    help(
+        "rules",
+        "[NAME [TEXT]]",
+        "gives this island's knowledge base rules, or takes them away, or lists all texts of rules",
+    ),
     help("repeat", "COUNT COMMAND…", "does a command so often, until it fails"),
     help("help", "[COMMAND]", "explains the commands, or one of them"),
     help("exit", "", "turns every island off"),
@@ -198,6 +208,9 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("help", []) => Command::Help(None),
         ("help", [about]) => Command::Help(Some((*about).to_string())),
         ("cores", []) => Command::Cores,
+        // As it stands: blanks in strings count.
+        ("skb", [_, ..]) => Command::Ask(after(line, name)),
+        ("rules", _) => Command::Rules(after(line, name)),
         ("islands", []) => Command::Islands,
         ("mem", []) => Command::Memory,
         ("exit", []) => Command::Exit,
@@ -244,6 +257,11 @@ pub fn parse(line: &str) -> Result<Command, String> {
         _ => return Err(usage()),
     };
     Ok(command)
+}
+
+/// What stands after the command's name.
+fn after(line: &str, name: &str) -> String {
+    line.trim().get(name.len()..).unwrap_or_default().trim().to_string()
 }
 
 fn core(text: &str) -> Result<CoreId, String> {
@@ -300,6 +318,9 @@ mod tests {
         assert_eq!(parse("repeat 10 kill 1.0:7"), Ok(Command::Repeat { count: 10, command: kill }));
         assert_eq!(parse("kill 1.0:7"), Ok(Command::Kill(Pid { core: id(1, 0), number: 7 })));
         assert_eq!(parse("log warn"), Ok(Command::Log(2)));
+        assert_eq!(parse("skb  p(\"a  b\"), X = 1 "), Ok(Command::Ask("p(\"a  b\"), X = 1".into())));
+        assert_eq!(parse("rules mine p(1)."), Ok(Command::Rules("mine p(1).".into())));
+        assert_eq!(parse("rules"), Ok(Command::Rules(String::new())));
         assert_eq!(parse("bench urpc.msg"), Ok(Command::Bench("urpc.msg".into())));
     }
 
@@ -318,13 +339,17 @@ mod tests {
             error("repeat 2 repeat 2 cores").contains("usage") && error("repeat 2 corse").contains("unknown")
         );
         assert!(error("kill 7").contains("`7` is no process") && error("wait 0.0:x").contains("`ps`"));
-        assert!(error("cores all").contains("usage"));
+        assert!(error("cores all").contains("usage") && error("skb").contains("usage"));
     }
 
     #[test]
     fn every_command_has_help_and_is_known() {
         for help in COMMANDS {
             assert!(explain(help.name).unwrap().contains(help.text));
+            // Whether a question or a rule is one only the knowledge base knows.
+            if ["skb", "rules"].contains(&help.name) {
+                continue;
+            }
             let error = parse(&format!("{} a b c d e", help.name)).unwrap_err();
             let named = ["usage", "is no core", "is no count"].iter().any(|text| error.contains(text));
             assert!(named, "{error}");

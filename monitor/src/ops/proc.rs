@@ -1,4 +1,4 @@
-//! Requests to the servers of a core, that for processes and that for devices: a client's go to the core they name, and
+//! Requests to the servers of a core, those for processes, devices and knowledge: a client's go to the core they name, and
 //! answers come back.
 //!
 //! A *session* is one request of a client of this core, at whatever core its server is; an *asker* is one at the server
@@ -19,9 +19,10 @@ use alloc::vec::Vec;
 use skerry_hal::{CoreId, Epoch};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::device;
+use skerry_urpc::formats::knowledge::Ask;
 use skerry_urpc::formats::monitor::Fault;
 use skerry_urpc::formats::proc::{self, Credit, Done, Leave, Spawn};
+use skerry_urpc::formats::{device, knowledge};
 use skerry_urpc::wire::{self, Body, Header};
 
 /// Bounds without a probe after which an asker is taken for gone.
@@ -68,6 +69,7 @@ impl Asker {
 pub(crate) struct State {
     server: Option<Chan>,
     devices: Option<Chan>,
+    knowledge: Option<Chan>,
     sessions: [Option<Session>; MAX_SESSIONS],
     askers: Vec<Asker>,
     count: u8,
@@ -76,7 +78,7 @@ pub(crate) struct State {
 
 /// Whether a kind is a client's to a server.
 pub(crate) const fn is_request(kind: u16) -> bool {
-    proc::is_request(kind) || device::is_request(kind)
+    proc::is_request(kind) || device::is_request(kind) || knowledge::is_request(kind)
 }
 
 /// Whether a kind is a server's to a client.
@@ -93,6 +95,7 @@ pub(crate) const fn is_proc(kind: u16) -> bool {
 fn goes_on(message: &Message) -> bool {
     matches!(message.kind, Credit::KIND | Leave::KIND)
         || message.body::<Spawn>().is_some_and(|s| s.piece != 0)
+        || message.body::<Ask>().is_some_and(|ask| ask.piece != 0)
 }
 
 impl Monitor {
@@ -106,6 +109,12 @@ impl Monitor {
     pub fn open_devices(&mut self) -> Option<Chan> {
         self.proc.devices = self.chans.add(Role::Server, true);
         self.proc.devices
+    }
+
+    /// A channel for the knowledge base of this island, up at once; `None` at the limit.
+    pub fn open_knowledge(&mut self) -> Option<Chan> {
+        self.proc.knowledge = self.chans.add(Role::Server, true);
+        self.proc.knowledge
     }
 
     /// How many requests to servers are open: those of clients here, and those at the server here.
@@ -193,8 +202,11 @@ impl Monitor {
                 return self.fault(message.kind, header, Refusal::Busy, sink);
             }
             None => {
-                let which =
-                    if device::is_request(message.kind) { self.proc.devices } else { self.proc.server };
+                let which = match message.kind {
+                    kind if device::is_request(kind) => self.proc.devices,
+                    kind if knowledge::is_request(kind) => self.proc.knowledge,
+                    _ => self.proc.server,
+                };
                 let Some(server) = which else {
                     return self.fault(message.kind, header, Refusal::NoServer, sink);
                 };
@@ -378,7 +390,8 @@ impl Monitor {
 
     /// A server of this core has ended: its askers hear so.
     pub(crate) fn proc_server_gone(&mut self, chan: Chan, sink: &mut dyn Sink) {
-        for server in [&mut self.proc.server, &mut self.proc.devices] {
+        let State { server, devices, knowledge, .. } = &mut self.proc;
+        for server in [server, devices, knowledge] {
             let _ = server.take_if(|server| *server == chan);
         }
         let gone: Vec<Asker> = self.proc.askers.extract_if(.., |a| a.server == chan).collect();

@@ -231,6 +231,22 @@ fn other_islands_are_entered_through_who_holds_the_link() {
 }
 
 #[test]
+fn a_window_is_held_by_the_first_core_until_somebody_says_otherwise() {
+    let mut store = Store::default();
+    for (island, peer) in [(0, 1), (1, 0)] {
+        Machine { packages: 1, each: 2, ns: &amd_2x2 }.add_to(&mut store, island);
+        let range = PhysRange::new(PhysAddr(1 << 32), 1 << 24);
+        let window = Window { link: 0, address: PciAddress::default(), range, peer: Some(IslandId(peer)) };
+        store.add(origin(island, Source::Discovered), window).unwrap();
+    }
+    let mut knowledge = knowing(store, 0);
+    assert_eq!(drawn(&mut knowledge, core(0, 1)), ["0: 1.0", "1: 0", "1.0: 1.1"]);
+    let end = LinkEnd { core: core(1, 1), peer: IslandId(0), kind: LinkKind::SharedMemory, ns: 900 };
+    knowledge.insert(Record { fact: end.into(), origin: origin(1, Source::Measured) }).unwrap();
+    assert_eq!(drawn(&mut knowledge, core(0, 1)), ["0: 1.1", "1: 0", "1.1: 1.0"]);
+}
+
+#[test]
 fn a_transport_is_chosen() {
     let mut knowledge = row(3, 0);
     let mut between = |a, b| Transport::between(&mut knowledge, a, b).unwrap();

@@ -29,6 +29,8 @@ protocols! {
     proc = 0x06,
     /// Between whoever asks for a device's service, the PCI domain, and its drivers.
     device = 0x07,
+    /// Between whoever asks for knowledge and the knowledge base of an island.
+    knowledge = 0x08,
     /// A number and a check of it, sent to and fro: what tests and benchmarks send.
     echo = 0x7f,
 }

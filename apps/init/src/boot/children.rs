@@ -1,4 +1,4 @@
-//! Step 4: monitor, console and shell, with channels between them; then everything that is left goes to the monitor.
+//! Step 4: monitor, console, shell and knowledge base, with channels between them; then everything that is left goes to the monitor.
 
 use super::bundle::Verified;
 use super::facts::Facts;
@@ -20,6 +20,9 @@ use skerry_user::spawn::{CHANNEL_EVENT, Child, Running, SERVER_DEATH, SpawnError
 /// RAM of a small domain.
 const SMALL: u64 = 256 << 10;
 
+/// RAM of the knowledge base beside what it starts with: what its limits on facts and tuples come to.
+const SKB: u64 = 12 << 20;
+
 /// Starts all of them, as far as possible.
 pub fn start(
     domain: &mut Domain,
@@ -36,9 +39,11 @@ pub fn start(
     let mut console = bundle.child(domain, "console", args);
     let mut shell = bundle.child(domain, "shell", args);
     let mut proc = bundle.child(domain, "proc", args);
+    let mut skb = bundle.child(domain, "skb", args);
     join(domain, (&mut monitor, Peer::Monitor), (&mut console, Peer::Console));
     join(domain, (&mut monitor, Peer::Monitor), (&mut shell, Peer::Shell));
     join(domain, (&mut monitor, Peer::Monitor), (&mut proc, Peer::Proc));
+    join(domain, (&mut monitor, Peer::Monitor), (&mut skb, Peer::Skb));
     if let (Some(monitor), Some(proc)) = (&mut monitor, &mut proc) {
         match monitor.endpoint(SERVER_DEATH) {
             Ok(endpoint) => proc.on_death(endpoint),
@@ -51,6 +56,13 @@ pub fn start(
     }
     if let Some(child) = shell {
         run(domain, "shell", child, small_caps);
+    }
+    if let Some(child) = skb {
+        run(domain, "skb", child, |domain, child| {
+            child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
+            give_facts(child, frame)?;
+            child.give_ram(domain, SKB)
+        });
     }
     // The process server takes its share before the monitor gets the rest, but starts after it: it is given an endpoint
     // of the monitor's first ring.

@@ -98,6 +98,11 @@ impl Pump {
         {
             io.put(server, Port::Chan(chan));
         }
+        if let Some(chan) = UserChan::listed(&mut domain, Peer::Skb)
+            && let Some(server) = monitor.open_knowledge()
+        {
+            io.put(server, Port::Chan(chan));
+        }
         log::queue(true);
         let sleep = clock::span(LINK_SLEEP_MIN);
         Self {

@@ -12,6 +12,7 @@ use skerry_hal::CoreId;
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::console::{ANSWER, End, STATUS, output};
+use skerry_urpc::formats::knowledge::What;
 use skerry_urpc::formats::shell::*;
 use skerry_urpc::wire::{Body, Header, encode};
 use skerry_user::chan::AsyncChan;
@@ -144,6 +145,8 @@ impl Session {
             Command::Drivers => self.drivers(machine).await,
             Command::Entropy { island, bytes } => self.entropy(island, bytes, machine).await,
             Command::Restart { island, driver } => self.restart(island, &driver, machine).await,
+            Command::Ask(text) => self.knowledge("skb", What::Question, &text, machine).await,
+            Command::Rules(text) => self.knowledge("rules", What::Rules, &text, machine).await,
             Command::Processes => self.processes(machine).await,
             Command::Exit => self.ask("exit", &PowerOffQuery::default(), machine, |_| None).await,
         }

@@ -8,6 +8,7 @@ use skerry_app_shell::table;
 use skerry_hal::CoreId;
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::knowledge::{What, pieces};
 use skerry_urpc::formats::monitor::CoreState;
 use skerry_urpc::formats::proc::*;
 use skerry_urpc::formats::shell::{self, CoreLine, CoresQuery, MemoryLine};
@@ -58,6 +59,21 @@ impl Session {
         let request = self.number();
         self.tell(pid.core, request, &Wait { pid: pid.number, ..Wait::default() }).await?;
         self.follow("wait", pid.core, request, machine).await
+    }
+
+    /// Sends a text to the knowledge base of this island, and shows what it answers.
+    pub(super) async fn knowledge(
+        &self,
+        command: &str,
+        what: What,
+        text: &str,
+        machine: bool,
+    ) -> Result<u8, Gone> {
+        let (core, request) = (CoreId::new(self.core.island(), 0), self.number());
+        for piece in pieces(what, text.as_bytes()) {
+            self.tell(core, request, &piece).await?;
+        }
+        self.follow(command, core, request, machine).await
     }
 
     /// Ends a process.

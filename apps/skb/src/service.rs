@@ -1,0 +1,281 @@
+//! Those who ask, from the first piece of their text to the last line of the answer.
+
+use crate::table;
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use skerry_hal::CoreId;
+use skerry_skb::rules::Knowledge;
+use skerry_urpc::Message;
+use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::knowledge::{Ask, MAX_TEXT, What};
+use skerry_urpc::formats::proc::{Credit, Done, Leave, Output, ProcessState, WINDOW};
+use skerry_urpc::wire::{Header, encode};
+
+/// Those who ask at one time.
+pub const MAX_ASKERS: usize = 16;
+
+/// Whom an answer goes to: the core that asked, and its number.
+type Who = (CoreId, u16);
+
+struct Asker {
+    who: Who,
+    text: Vec<u8>,
+    /// Pieces of the answer, and then how it ends.
+    output: VecDeque<Output>,
+    done: Option<Done>,
+    credit: u32,
+}
+
+/// A knowledge base and those who ask it.
+pub struct Service {
+    knowledge: Knowledge,
+    askers: Vec<Asker>,
+    /// What those hear who cannot be asked for more.
+    refused: VecDeque<(Who, Refusal)>,
+}
+
+impl Service {
+    /// Answers from what is known.
+    pub const fn new(knowledge: Knowledge) -> Self {
+        Self { knowledge, askers: Vec::new(), refused: VecDeque::new() }
+    }
+
+    /// A message from the monitor.
+    pub fn take(&mut self, message: &Message) {
+        let Header { src, request, .. } = message.header();
+        let who = (src, request);
+        let known = self.askers.iter().position(|asker| asker.who == who);
+        if message.body::<Leave>().is_some() {
+            self.askers.retain(|asker| asker.who != who);
+        } else if let Some(credit) = message.body::<Credit>() {
+            if let Some(known) = known {
+                let asker = &mut self.askers[known];
+                asker.credit = asker.credit.saturating_add(credit.pieces);
+            }
+        } else if let Some(ask) = message.body::<Ask>() {
+            self.ask(who, known, &ask);
+        } else {
+            self.refused.push_back((who, Refusal::BadKind));
+        }
+    }
+
+    fn ask(&mut self, who: Who, known: Option<usize>, ask: &Ask) {
+        let known = match known {
+            Some(known) => known,
+            None if self.askers.len() == MAX_ASKERS => return self.refuse(who, Refusal::Busy),
+            None => {
+                let (text, output) = (Vec::new(), VecDeque::new());
+                self.askers.push(Asker { who, text, output, done: None, credit: WINDOW });
+                self.askers.len() - 1
+            }
+        };
+        let asker = &mut self.askers[known];
+        let part = ask.text.get(..usize::from(ask.len));
+        let (Some(part), Some(what)) = (part, What::from_raw(ask.what)) else {
+            return self.refuse(who, Refusal::BadRequest);
+        };
+        if asker.done.is_some() || asker.text.len() + part.len() > MAX_TEXT {
+            return self.refuse(who, Refusal::BadRequest);
+        }
+        asker.text.extend_from_slice(part);
+        if ask.more != 0 {
+            return;
+        }
+        let text = core::mem::take(&mut asker.text);
+        let Ok(text) = core::str::from_utf8(&text) else { return self.refuse(who, Refusal::BadRequest) };
+        let (lines, code) = match self.answer(what, text) {
+            Ok(lines) => (lines, 0),
+            Err(error) => ([error].into(), 1),
+        };
+        let asker = &mut self.askers[known];
+        asker.output = lines.iter().flat_map(|line| pieces(line)).collect();
+        asker.done = Some(Done { state: ProcessState::Exited as u8, code, ..Done::default() });
+    }
+
+    fn answer(&mut self, what: What, text: &str) -> Result<Vec<String>, String> {
+        let told = |error: skerry_skb::rules::RuleError| alloc::format!("skb: {error}");
+        match what {
+            What::Question => self.knowledge.ask(text).map(|answer| table::lines(&answer)).map_err(told),
+            What::Rules => {
+                let text = text.trim();
+                let (name, rules) = text.split_once(' ').unwrap_or((text, ""));
+                if name.is_empty() {
+                    return Ok(self.knowledge.texts().map(ToString::to_string).collect());
+                }
+                if !rules.is_empty() {
+                    return self.knowledge.load(name, rules).map(|()| Vec::new()).map_err(told);
+                }
+                match self.knowledge.unload(name).map_err(told)? {
+                    true => Ok(Vec::new()),
+                    false => Err(alloc::format!("skb: no rules are called `{name}`; `rules` lists them")),
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, who: Who, refusal: Refusal) {
+        self.askers.retain(|asker| asker.who != who);
+        self.refused.push_back((who, refusal));
+    }
+
+    /// The next message to the monitor, if there is one that may be sent.
+    pub fn outgoing(&mut self) -> Option<Message> {
+        let to = |(dst, request): Who| Header { dst, request, ..Header::default() };
+        if let Some((who, refusal)) = self.refused.pop_front() {
+            return Some(encode(&to(who), &Done { refusal: refusal as u16, ..Done::default() }));
+        }
+        let ready = |asker: &Asker| match asker.output.is_empty() {
+            true => asker.done.is_some(),
+            false => asker.credit > 0,
+        };
+        let place = self.askers.iter().position(ready)?;
+        let asker = &mut self.askers[place];
+        if let Some(piece) = asker.output.pop_front() {
+            asker.credit -= 1;
+            return Some(encode(&to(asker.who), &piece));
+        }
+        let Asker { who, done, .. } = self.askers.remove(place);
+        done.map(|done| encode(&to(who), &done))
+    }
+}
+
+/// A line in pieces.
+fn pieces(line: &str) -> impl Iterator<Item = Output> + use<'_> {
+    let bytes = line.as_bytes();
+    let room = Output::default().text.len();
+    let count = bytes.len().div_ceil(room).max(1);
+    (0..count).map(move |n| {
+        let part = &bytes[n * room..bytes.len().min((n + 1) * room)];
+        let mut piece = Output { len: part.len() as u8, more: (n + 1 < count).into(), ..Output::default() };
+        piece.text[..part.len()].copy_from_slice(part);
+        piece
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skerry_hal::IslandId;
+    use skerry_skb::Store;
+    use skerry_skb::rules::Limits;
+    use skerry_urpc::formats::knowledge;
+    use skerry_urpc::wire::Body;
+
+    const ME: Who = (CoreId::new(IslandId(1), 2), 77);
+
+    fn service() -> Service {
+        let mut knowledge = Knowledge::new(Store::default(), Limits::default());
+        knowledge.load("test", "n(0). n(N + 1) :- n(N), N < 99. word(\"two words\"). word(one).").unwrap();
+        Service::new(knowledge)
+    }
+
+    fn send(service: &mut Service, (src, request): Who, body: &impl Body) {
+        service.take(&encode(&Header { src, request, ..Header::default() }, body));
+    }
+
+    fn ask(service: &mut Service, who: Who, what: What, text: &str) {
+        knowledge::pieces(what, text.as_bytes()).for_each(|piece| send(service, who, &piece));
+    }
+
+    /// What comes until nothing may: lines, and how it ended.
+    fn hear(service: &mut Service, who: Who) -> (Vec<String>, Option<Done>) {
+        let (mut lines, mut line, mut done) = (Vec::new(), Vec::new(), None);
+        while let Some(message) = service.outgoing() {
+            let header = message.header();
+            assert_eq!((header.dst, header.request), who);
+            assert!(done.is_none(), "nothing comes after the last");
+            done = message.body::<Done>();
+            if let Some(output) = message.body::<Output>() {
+                line.extend_from_slice(&output.text[..usize::from(output.len)]);
+                if output.more == 0 {
+                    lines.push(String::from_utf8(core::mem::take(&mut line)).unwrap());
+                }
+            }
+        }
+        (lines, done)
+    }
+
+    #[test]
+    fn a_question_is_answered_with_a_table() {
+        let mut service = service();
+        ask(&mut service, ME, What::Question, "word(W), n(N), N > 7, N < 11, Longer = N * 1000000000000000");
+        let (lines, done) = hear(&mut service, ME);
+        assert_eq!(
+            lines[..3],
+            ["W           N  Longer", "one         8  8000000000000000", "one         9  9000000000000000"]
+        );
+        assert_eq!(lines[4], "\"two words\" 8  8000000000000000");
+        assert_eq!(done.map(|done| (done.refusal, done.code)), Some((0, 0)));
+        for (question, told) in [("n(3)", "yes"), ("n(300)", "no")] {
+            ask(&mut service, ME, What::Question, question);
+            assert_eq!(hear(&mut service, ME).0, [told]);
+        }
+        ask(&mut service, ME, What::Question, "m(3)");
+        let (lines, done) = hear(&mut service, ME);
+        assert_eq!(lines, ["skb: ?:1:1: no fact and no rule is called `m`"]);
+        assert_eq!(done.map(|done| (done.refusal, done.code)), Some((0, 1)));
+    }
+
+    #[test]
+    fn lines_flow_as_credit_is_granted() {
+        let mut service = service();
+        ask(&mut service, ME, What::Question, "n(N)");
+        let (mut lines, mut rounds) = (Vec::new(), 0);
+        loop {
+            let (more, done) = hear(&mut service, ME);
+            assert!(more.len() <= WINDOW as usize);
+            lines.extend(more);
+            if done.is_some() {
+                break;
+            }
+            rounds += 1;
+            send(&mut service, ME, &Credit { pieces: WINDOW, ..Credit::default() });
+        }
+        assert_eq!((lines.len(), rounds), (101, 3));
+        // One that does not listen keeps nobody waiting, and leaves nothing behind.
+        let other = (CoreId::new(IslandId(0), 0), 77);
+        ask(&mut service, ME, What::Question, "n(N)");
+        hear(&mut service, ME);
+        ask(&mut service, other, What::Question, "n(1)");
+        assert_eq!(hear(&mut service, other).0, ["yes"]);
+        send(&mut service, ME, &Leave::default());
+        assert!(service.askers.is_empty());
+    }
+
+    #[test]
+    fn rules_come_and_go() {
+        let mut service = service();
+        let mut rules = |text: &str, told: &[&str], code: u8| {
+            ask(&mut service, ME, What::Rules, text);
+            let (lines, done) = hear(&mut service, ME);
+            assert_eq!(lines, told, "{text}");
+            assert_eq!(done.map(|done| done.code), Some(code));
+        };
+        rules("mine even(N) :- n(N), N mod 2 = 0.", &[], 0);
+        rules("", &["test", "mine"], 0);
+        rules("test p(1).", &["skb: mine:1:12: no fact and no rule is called `n`"], 1);
+        rules("mine", &[], 0);
+        rules("mine", &["skb: no rules are called `mine`; `rules` lists them"], 1);
+    }
+
+    #[test]
+    fn limits_are_told() {
+        let mut service = service();
+        ask(&mut service, ME, What::Question, &"n(1), ".repeat(MAX_TEXT / 6 + 1));
+        let refusal =
+            |heard: (Vec<String>, Option<Done>)| heard.1.map(|done| Refusal::from_raw(done.refusal));
+        assert_eq!(refusal(hear_first(&mut service)), Some(Refusal::BadRequest));
+        let mut service = self::service();
+        for n in 0..MAX_ASKERS as u16 {
+            ask(&mut service, (ME.0, n), What::Question, "n(N)");
+        }
+        ask(&mut service, ME, What::Question, "n(1)");
+        assert_eq!(refusal(hear_first(&mut service)), Some(Refusal::Busy));
+    }
+
+    /// The first answer alone.
+    fn hear_first(service: &mut Service) -> (Vec<String>, Option<Done>) {
+        (Vec::new(), service.outgoing().and_then(|message| message.body::<Done>()))
+    }
+}

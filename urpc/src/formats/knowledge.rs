@@ -1,0 +1,99 @@
+//! Between whoever asks for knowledge and the knowledge base of an island. Kinds 0x08xx.
+//!
+//! A client sends its text to the monitor of its own core, with the first core of the island as destination, and the
+//! answers come back under the request's number, as with [process servers](super::proc), of which these are, too:
+//! [`proc::Output`], as far as [`proc::Credit`] lets it flow, and [`proc::Done`], whose `code` is 0 for an answer
+//! and 1 for an error, which is told in the lines before it. A client that does not listen any more says
+//! [`proc::Leave`].
+//!
+//! [`proc::Output`]: super::proc::Output
+//! [`proc::Credit`]: super::proc::Credit
+//! [`proc::Done`]: super::proc::Done
+//! [`proc::Leave`]: super::proc::Leave
+
+/// Whether a kind is a request to a knowledge base.
+pub const fn is_request(kind: u16) -> bool {
+    kind >> 4 == 0x080
+}
+
+/// Bytes of a text.
+pub const MAX_TEXT: usize = 4096;
+
+/// What a text is, in [`Ask::what`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum What {
+    /// A question.
+    Question = 0,
+    /// A name, and after the first blank rules, which replace those of that name; without any they are taken away.
+    Rules = 1,
+}
+
+impl What {
+    /// What this wire value means.
+    pub const fn from_raw(raw: u8) -> Option<Self> {
+        match raw {
+            0 => Some(Self::Question),
+            1 => Some(Self::Rules),
+            _ => None,
+        }
+    }
+}
+
+interface! {
+    /// What the knowledge base takes from clients.
+    trait Knowledge as ToKnowledge {
+        /// Asks a question, or brings rules.
+        fn ask(Ask) = 0x0800 {
+            /// A [`What`].
+            what: u8,
+            /// 1 if the text goes on in the next message.
+            more: u8,
+            /// Bytes used of `text`.
+            len: u8,
+            /// Its number among the pieces of the text, from 0.
+            piece: u8,
+            /// The text, UTF-8.
+            text: [u8; 28],
+        }
+    }
+}
+
+/// The pieces of a text: as many as its length takes, and one at least.
+pub fn pieces(what: What, text: &[u8]) -> impl Iterator<Item = Ask> + use<'_> {
+    const ROOM: usize = 28;
+    let count = text.len().div_ceil(ROOM).max(1);
+    (0..count).map(move |n| {
+        let part = &text[n * ROOM..text.len().min((n + 1) * ROOM)];
+        let (more, len, piece) = (u8::from(n + 1 < count), part.len() as u8, n as u8);
+        let mut ask = Ask { what: what as u8, more, len, piece, ..Ask::default() };
+        ask.text[..part.len()].copy_from_slice(part);
+        ask
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{device, proc};
+    use super::*;
+    use crate::wire::Body;
+
+    #[test]
+    fn its_requests_are_nobody_elses() {
+        assert!(is_request(Ask::KIND));
+        assert!(!is_request(proc::Credit::KIND) && !is_request(device::RandomQuery::KIND));
+        assert!(!proc::is_request(Ask::KIND) && !device::is_request(Ask::KIND) && !proc::is_answer(Ask::KIND));
+    }
+
+    #[test]
+    fn a_text_is_cut_and_ends_once() {
+        for len in [0, 1, 27, 28, 29, 56, 57] {
+            let text: Vec<u8> = (0..len).collect();
+            let cut: Vec<Ask> = pieces(What::Rules, &text).collect();
+            let joined: Vec<u8> = cut.iter().flat_map(|ask| ask.text[..usize::from(ask.len)].to_vec()).collect();
+            assert_eq!(joined, text);
+            assert_eq!(cut.iter().filter(|ask| ask.more == 0).count(), 1);
+            assert!(cut.iter().zip(0..).all(|(ask, n)| ask.piece == n));
+        }
+    }
+}
