@@ -53,6 +53,7 @@ pub struct Monitor {
     pub(crate) client: ops::client::State,
     pub(crate) proc: ops::proc::State,
     pub(crate) endpoint: ops::endpoint::State,
+    pub(crate) agree: ops::agree::glue::State,
     pub(crate) log: ops::log::State,
     pub(crate) leader: ops::leader::State,
     pub(crate) power: ops::power::State,
@@ -98,6 +99,7 @@ impl Monitor {
             client: ops::client::State::default(),
             proc: ops::proc::State::default(),
             endpoint: ops::endpoint::State::default(),
+            agree: ops::agree::glue::State::new(core),
             log: ops::log::State::default(),
             leader: ops::leader::State::default(),
             power: ops::power::State::default(),
@@ -288,6 +290,7 @@ impl Monitor {
             self.client_deadline(),
             self.proc_deadline(),
             self.endpoint_deadline(),
+            self.agree_deadline(),
             self.heartbeat_deadline(),
             self.power_deadline(),
             self.offline_deadline(),
@@ -306,6 +309,7 @@ impl Monitor {
         self.client_tick(sink);
         self.proc_tick(sink);
         self.endpoint_tick(sink);
+        self.agree_tick();
         self.heartbeat_tick(sink);
         self.log_tick(sink);
         self.offline_tick(sink);

@@ -168,6 +168,9 @@ impl Monitor {
         if proc::is_proc(message.kind) {
             return self.on_proc(message, header, sink);
         }
+        if agree::glue::is_agree(message.kind) {
+            return self.on_agree(message, header, sink);
+        }
         if let Err(at) = Peer::dispatch(self, message, Arrival { chan, header, number: message.flags, sink })
         {
             self.fault(message.kind, at.header, Refusal::BadKind, at.sink);
@@ -179,6 +182,9 @@ impl Monitor {
         let refusal = Refusal::from_raw(fault.refusal);
         if proc::is_answer(fault.kind) {
             return self.proc_answer_lost(fault, header.request, sink);
+        }
+        if agree::glue::is_agree(fault.kind) {
+            return self.agree_fault(fault, header);
         }
         self.endpoint_fault(fault, header.request, refusal, sink);
         self.proc_fault(header.request, refusal, sink);

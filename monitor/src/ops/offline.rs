@@ -115,6 +115,10 @@ impl Monitor {
         if self.is_first() || header.src != CoreId::new(self.island, 0) {
             self.counters.bad += 1;
         } else if self.offline.leaving == Leaving::No {
+            if !self.shares_nothing() {
+                let left = CoreLeft { refusal: Refusal::Occupied as u16, ..CoreLeft::default() };
+                return self.send_body(header.src, 0, &left, sink);
+            }
             self.offline.leaving = Leaving::Asked;
             let retire = wire::encode(&self.header(self.core, 0), &Retire::default());
             if self.tell_server(&retire, sink).is_err() {
@@ -143,6 +147,11 @@ impl Monitor {
         self.offline.leaving = if running == 0 { Leaving::Said } else { Leaving::No };
         let left = CoreLeft { refusal: Refusal::code(result), ..CoreLeft::default() };
         self.send_body(CoreId::new(self.island, 0), 0, &left, sink);
+    }
+
+    /// Whether this core may go soon, so that nothing of its is to be shared now.
+    pub(crate) fn may_leave(&self) -> bool {
+        self.offline.leaving != Leaving::No
     }
 
     /// Whether [`Monitor::flush`] is what this core still waits for.

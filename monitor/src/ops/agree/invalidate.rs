@@ -63,6 +63,12 @@ impl Agreement {
         }
     }
 
+    /// The message to a core was lost.
+    pub(super) fn untell(&mut self, number: u16, to: CoreId) {
+        let concerned = self.invalidations.iter_mut().filter(|i| i.seq as u16 == number);
+        concerned.for_each(|i| i.untold.push(to));
+    }
+
     /// Another core's domain has lost a mapping.
     pub(super) fn on_invalidate(&mut self, what: &Invalidate, at: Arrival<'_, '_>) {
         let span = Span { base: what.base, end: what.base.saturating_add(what.len) };

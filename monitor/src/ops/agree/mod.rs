@@ -19,12 +19,14 @@
 //! | [`invalidate`] | translations that cores forget: one phase, no owner |
 //! | [`party`] | the holders' side |
 //! | [`asker`] | who asked, and waits |
+//! | [`glue`] | all that in a [`Monitor`](crate::Monitor) |
 //! | `taken` | which numbers have come |
 //!
 //! An [`Agreement`] is a value: messages in, messages and orders to the own kernel out ([`Cx`]). Tests copy it, and search
 //! all orders in which messages can arrive.
 
 pub mod asker;
+pub mod glue;
 pub mod holders;
 pub mod invalidate;
 pub mod owner;
@@ -143,8 +145,8 @@ pub trait Objects {
     /// # Errors
     /// Nothing is locked then. [`Refusal::Occupied`]: the part to be retyped has another use here.
     fn lock(&mut self, claim: &Claim) -> Result<bool, Refusal>;
-    /// Ends what [`lock`](Self::lock) did.
-    fn unlock(&mut self, region: &Region);
+    /// Ends what [`lock`](Self::lock) did for this claim; what lies in it may be locked for another.
+    fn unlock(&mut self, claim: &Claim);
     /// Makes a copy that another core gave.
     ///
     /// # Errors

@@ -110,12 +110,12 @@ impl Store {
             && self.caps.iter().any(in_the_way)
     }
 
-    fn relock(&mut self, region: &Region, claim: Option<&Claim>) -> bool {
-        let all = claim.is_none_or(|c| c.work != Work::Retype);
+    fn relock(&mut self, claim: &Claim, locked: bool) -> bool {
+        let (region, all) = (&claim.region, claim.work != Work::Retype);
         let mut any = false;
         for cap in &mut self.caps {
             if cap.region == *region || all && region.could_make(&cap.region) {
-                cap.locked = claim.is_some() && self.bug != Some(Bug::NothingLocked);
+                cap.locked = locked && self.bug != Some(Bug::NothingLocked);
                 any = true;
             }
         }
@@ -154,12 +154,12 @@ impl Objects for Store {
         if claim.work == Work::Retype && self.has_use(claim) {
             return Err(Refusal::Occupied);
         }
-        Ok(self.relock(&claim.region, Some(claim)))
+        Ok(self.relock(claim, true))
     }
 
-    fn unlock(&mut self, region: &Region) {
+    fn unlock(&mut self, claim: &Claim) {
         if self.bug != Some(Bug::NeverUnlocked) {
-            self.relock(region, None);
+            self.relock(claim, false);
         }
     }
 

@@ -92,6 +92,7 @@ impl Op {
     /// Goes on to a phase in which the members are to be told something.
     pub fn enter(&mut self, phase: Phase, due: Option<u64>) {
         (self.phase, self.due) = (phase, due);
+        self.members.retain(|m| m.said != Some(Said::Lost));
         for member in &mut self.members {
             (member.sent, member.said) = (false, None);
         }
@@ -409,7 +410,7 @@ impl Agreement {
         let op = self.ops.remove(n);
         let still = |other: &Op| other.locked && other.region == op.region;
         if op.locked && !self.ops.iter().any(still) {
-            cx.objects.unlock(&op.region);
+            cx.objects.unlock(&op.claim());
         }
         self.tidy(op.region.span(), cx);
     }
@@ -424,11 +425,18 @@ impl Agreement {
         }
     }
 
-    /// A message of an operation ended somewhere: it is sent again, unless its receiver turns out to be lost.
-    pub fn unsent(&mut self, number: u16, to: CoreId) {
+    /// A message of an operation, or of an invalidation, did not get to `to`: it is sent again, unless that core turns out to
+    /// be lost, or does not understand it.
+    pub fn unsent(&mut self, number: u16, to: CoreId, refusal: Refusal) {
         for op in self.ops.iter_mut().filter(|op| op.number() == number) {
-            op.members.iter_mut().filter(|m| m.core == to && m.said.is_none()).for_each(|m| m.sent = false);
+            for member in op.members.iter_mut().filter(|m| m.core == to && m.said.is_none()) {
+                match refusal {
+                    Refusal::BadKind => member.said = Some(Said::No(refusal)),
+                    _ => member.sent = false,
+                }
+            }
         }
+        self.untell(number, to);
     }
 
     /// Holders and askers are lost: their copies are gone with them.

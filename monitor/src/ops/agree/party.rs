@@ -127,7 +127,7 @@ impl Agreement {
     fn let_go(&mut self, n: usize, cx: &mut Cx<'_>) -> Part {
         let part = self.parts.remove(n);
         if !self.parts.iter().any(|other| other.claim.region == part.claim.region) {
-            cx.objects.unlock(&part.claim.region);
+            cx.objects.unlock(&part.claim);
         }
         part
     }

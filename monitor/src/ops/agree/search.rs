@@ -226,6 +226,64 @@ fn token(n: usize) -> u32 {
     100 + n as u32
 }
 
+/// A way through a scene, by chance: what comes next follows from `seed`.
+fn wander(scene: &Scene, seed: u64) -> Result<(), String> {
+    let mut state = seed;
+    let mut next = |n: usize| {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 33) as usize % n
+    };
+    let mut point = scene.start();
+    for _ in 0..10_000 {
+        let steps = scene.steps(&point);
+        if steps.is_empty() {
+            return scene.end(&point);
+        }
+        let step = steps[next(steps.len())];
+        scene.take(&mut point, step)?;
+    }
+    Err("it goes on for ever".into())
+}
+
+/// Four cores, eight requests, and all that can go wrong, by chance.
+fn crowd(seed: u64) -> Scene {
+    let r = ram(0, 16);
+    let mut world = shared(r, 2);
+    world.bound = 1000;
+    let asks = (0..8).map(|n| {
+        let mix = (seed + n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+        let (who, at, sort) = ((mix % 3) as usize, (mix >> 8) as u32 % 12, mix >> 16 & 7);
+        let part = frame(u64::from(at & !3), 4);
+        (
+            who,
+            match sort {
+                0 => revoke(0, r, false),
+                1 => transfer(0, r, (who + 1) % 3),
+                2 => transfer(0, part, (who + 2) % 3),
+                3 => revoke(0, part, true),
+                4 => retype(0, r, CapType::VNode, at, 1),
+                _ => retype(0, r, CapType::Frame, at & !3, 4),
+            },
+        )
+    });
+    let kill = (seed % 4 < 3).then_some((seed % 4) as usize);
+    let chances = Chances {
+        kill,
+        back: seed & 8 != 0,
+        lose: (seed >> 4 & 1) as u8,
+        double: (seed >> 5 & 1) as u8,
+        late: 2,
+    };
+    Scene { asks: asks.collect(), world, chances }
+}
+
+#[test]
+fn crowds_find_no_way_to_break_it() {
+    for seed in 0..20_000 {
+        wander(&crowd(seed), seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
 const NONE: Chances = Chances { kill: None, back: false, lose: 0, double: 0, late: 0 };
 
 /// What it is called, what there is to begin with, and who asks for what.

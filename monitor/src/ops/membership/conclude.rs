@@ -82,6 +82,7 @@ impl Monitor {
         self.client_recheck(sink);
         self.proc_recheck(sink);
         self.endpoint_recheck(sink);
+        self.agree_recheck();
     }
 
     pub(crate) fn membership_deadline(&self) -> Option<u64> {
