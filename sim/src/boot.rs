@@ -101,10 +101,11 @@ impl World {
 
     /// A core with its monitor, which starts at once.
     fn join(&mut self, core: CoreId, kernel: Core, mut monitor: Monitor, mut ports: Ports) {
+        let cores = self.plan.machine.cores();
         let client = monitor.open_client().expect("a new monitor has channels to spare");
-        ports.put(client, Load::client());
+        ports.put(client, Load::client(cores));
         let server = monitor.open_server().expect("a new monitor has channels to spare");
-        ports.put(server, Load::client());
+        ports.put(server, Load::client(cores));
         let events = vec![(self.now, Event::Start)];
         let (server, ends) = ((server, Server::default()), ends::Ends::default());
         let (wake, look) = (u64::MAX, self.now);

@@ -45,8 +45,9 @@ pub struct Load {
     soonest: u64,
 }
 
-/// Answers that a request may have at a core at a time.
-const ROOM: usize = 4;
+/// Answers that a client has room for, at least; one for so many cores of the system, for its first monitors have long
+/// turns, and tables of all cores.
+const ROOM: (usize, usize) = (4, 8);
 
 impl Load {
     /// No requests yet.
@@ -54,9 +55,9 @@ impl Load {
         Self { bound, soonest: u64::MAX, ..Self::default() }
     }
 
-    /// A client's end of its channel.
-    pub fn client() -> Port {
-        Port::Client { inbox: Default::default(), room: ROOM }
+    /// A client's end of its channel, in a system of so many cores.
+    pub fn client(cores: usize) -> Port {
+        Port::Client { inbox: Default::default(), room: ROOM.0.max(cores / ROOM.1) }
     }
 
     /// The request of domains on `node` that a number stands for. `islands`: the cores of each.
