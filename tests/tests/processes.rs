@@ -40,6 +40,7 @@ fn programs_run_on_any_core_of_either_isa() {
         assert!(lines.iter().enumerate().all(|(n, line)| *line == format!("line {n}")), "{lines:#?}");
         assert_eq!(lines.len(), 400);
     }
+    random(&system);
     lives(&system);
     refused(&system);
     check_exit(&system);
@@ -57,6 +58,18 @@ fn an_island_without_work_sleeps() {
             let switches = said.strip_suffix(" switches").and_then(|n| n.parse::<u64>().ok());
             // A link is looked at once in a millisecond.
             assert!(switches.is_some_and(|n| n < 2_000), "{core}: {said}");
+        }
+    }
+}
+
+/// Random bytes: each core's programs have their own, and none has them twice.
+fn random(system: &System) {
+    let mut seen = std::collections::BTreeSet::new();
+    for core in ["0.0", "0.1", "1.0", "1.1"] {
+        for _ in 0..2 {
+            let bytes = ask(system, &format!("run {core} hello quiet random=50")).concat();
+            assert_eq!(bytes.len(), 100, "{core}: {bytes}");
+            assert!(seen.insert(bytes), "{core}: bytes that were there before");
         }
     }
 }

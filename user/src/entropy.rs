@@ -1,5 +1,6 @@
-//! Entropy: the processor's own source where it has one and user mode may use it, else whatever the program names, a
-//! client of the `rng` driver say. Where there is neither, the answer is an error, never a number that is not random.
+//! Entropy: the processor's own source where it has one and user mode may use it, else whoever the program names. The
+//! programs of a process server have that from the start ([`more`](crate::more)): it has its key from the island's random
+//! device. Where there is neither, the answer is an error, never a number that is not random.
 
 use crate::lock::Exclusive;
 use core::fmt;

@@ -8,11 +8,15 @@ use crate::domain::Domain;
 use crate::thread::Mutex;
 use crate::thread::sched::{Sleeper, wait_event};
 use crate::{clock, log, rt};
+use ::log::Level;
 use alloc::string::String;
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use skerry_abi::dispatcher::event;
+use skerry_abi::domain::Purpose;
 use skerry_urpc::Transport;
+use skerry_urpc::formats::log::pieces;
 use skerry_urpc::formats::proc::{Exit, Say};
 use skerry_urpc::wire::{Body, Header, encode};
 
@@ -24,6 +28,8 @@ pub const ROOM_EVENT: u64 = 1 << (event::FIRST_USER + 1);
 const PATIENCE: Duration = Duration::from_millis(20);
 
 static OUT: Mutex<Option<Chan>> = Mutex::new(None);
+/// Whether there is one.
+static REPORTS: AtomicBool = AtomicBool::new(false);
 
 /// What a program's `main` may answer.
 pub trait Status {
@@ -43,9 +49,39 @@ impl Status for u8 {
     }
 }
 
-/// Opens the channel to the process server, if there is one.
+/// Opens the channel to the process server, if it is one that started this domain: it is the memory server then, too. (The
+/// monitor has a channel to it as well.)
 pub(crate) fn init(domain: &mut Domain) {
-    *OUT.lock() = Chan::listed(domain, Peer::Proc);
+    if domain.info.caps_for(Purpose::Memory).next().is_some() {
+        let out = Chan::listed(domain, Peer::Proc);
+        REPORTS.store(out.is_some(), Ordering::Relaxed);
+        *OUT.lock() = out;
+    }
+}
+
+/// Whether a process server takes what this domain says.
+pub(crate) fn reports() -> bool {
+    REPORTS.load(Ordering::Relaxed)
+}
+
+/// Writes a line to the log, by way of the process server. Waits for room.
+pub(crate) fn log(level: Level, text: &[u8]) {
+    if let Some(chan) = OUT.lock().as_mut() {
+        pieces(level as u8, text).for_each(|piece| send(chan, &piece));
+    }
+}
+
+/// Says why the program cannot go on, from wherever it is: without waiting, and without a word if there is no room.
+pub(crate) fn last_words(text: &[u8]) {
+    let Some(mut out) = OUT.try_lock() else { return log::early_line(text) };
+    let Some(chan) = out.as_mut() else { return log::early_line(text) };
+    for piece in pieces(Level::Error as u8, text) {
+        // The program is at its end: nobody waits for room any more.
+        let _full = chan.try_send(&encode(&Header::default(), &piece));
+    }
+    chan.kick();
+    // Giving it back could wake a thread, and there is no scheduler any more that could.
+    core::mem::forget(out);
 }
 
 /// Writes a line: to whoever waits for the program, or else to the log. Waits for room.

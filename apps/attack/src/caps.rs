@@ -379,9 +379,9 @@ fn authority(domain: &mut Domain, t: &mut Trial) -> Result<(), Error> {
     for (what, op, words) in calls {
         t.refuse(what, Error::NoRight, invoke(slot::KERNEL, op, words));
     }
-    for len in [33, 1 << 32, !0] {
+    for len in [1, 33, 1 << 32, !0] {
         let words = [len, 0, 0, 0, 0];
-        t.refuse("console bytes", Error::BadArgument, invoke(slot::KERNEL, Op::ConsoleWrite, words));
+        t.refuse("writes to the console", Error::NoRight, invoke(slot::KERNEL, Op::ConsoleWrite, words));
     }
     for at in [slot::CORES, slot::IRQS, slot::PORTS] {
         t.refuse("a driver's capability", Error::EmptySlot, invoke(at, Op::Nop, [0; 5]));

@@ -7,6 +7,7 @@
 //! | `ram=N` | fills N KiB of memory |
 //! | `trade=N` | gets RAM from the memory server and gives it back, N times |
 //! | `sleep=N` | sleeps N ms, and says how often the core switched between domains meanwhile |
+//! | `random=N` | prints N random bytes of the process server's |
 //! | `exit=N` | ends with status N |
 //! | `fault` | reads memory that is not there |
 //! | `panic` | panics |
@@ -19,10 +20,11 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use core::time::Duration;
+use alloc::string::String;
 use skerry_user::abi::CapType;
 use skerry_user::cap::{KERNEL, SELF};
 use skerry_user::vspace::RW;
-use skerry_user::{Domain, Error, ISA, clock, more, println};
+use skerry_user::{Domain, Error, ISA, clock, entropy, more, println};
 
 /// The CPU driver's count of switches.
 const SWITCHES: u64 = 1;
@@ -43,6 +45,12 @@ fn main(domain: Domain) -> u8 {
     if let Some(kib) = number(info.arg("ram")) {
         let bytes = alloc::vec![7u8; (kib as usize) << 10];
         println!("{} KiB of sevens", bytes.iter().filter(|byte| **byte == 7).count() >> 10);
+    }
+    if let Some(bytes) = number(info.arg("random"))
+        && let Err(error) = random(bytes as usize)
+    {
+        println!("random: {error}");
+        return 1;
     }
     if let Some(times) = number(info.arg("trade"))
         && let Err(error) = trade(domain, times)
@@ -80,6 +88,15 @@ fn sleep(ms: u64) -> Result<u64, Error> {
         let _none = SELF.wait(0, until)?;
     }
     Ok(KERNEL.counter(SWITCHES)? - before)
+}
+
+/// Prints bytes of the process server's, and checks that `entropy` has others.
+fn random(bytes: usize) -> Result<(), Error> {
+    let (mut of_server, mut of_any) = (alloc::vec![0; bytes], alloc::vec![0; bytes]);
+    more::random(&mut of_server)?;
+    entropy::fill(&mut of_any).map_err(|_| Error::Hardware)?;
+    println!("{}", of_server.iter().map(|byte| alloc::format!("{byte:02x}")).collect::<String>());
+    if of_server == of_any { Err(Error::BadState) } else { Ok(()) }
 }
 
 /// Gets RAM from the memory server and gives it back, so often, and looks that it is zero each time.

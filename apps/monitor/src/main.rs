@@ -14,7 +14,7 @@ use skerry_monitor::{Config, LocalCore};
 use skerry_skb::{CommandLine, Store, WireRecord};
 use skerry_user::logging::{error, warn};
 use skerry_user::vspace::R;
-use skerry_user::{Domain, clock};
+use skerry_user::{Domain, clock, log};
 
 skerry_user::main!(main, heap = 2 << 20);
 
@@ -28,6 +28,8 @@ fn main(mut domain: Domain) {
     let Ok(cmdline) = CommandLine::parse(args.as_bytes()).inspect_err(|error| error!("{error}")) else {
         return;
     };
+    // From here on they go the way of all lines, to the console's driver.
+    log::queue(true);
     let store = facts(&mut domain);
     let island = store.island(cmdline.island);
     let me = domain.info.core;

@@ -26,7 +26,7 @@ use skerry_user::chan::{Chan, Peer};
 use skerry_user::logging::{error, warn};
 use skerry_user::spawn::CHANNEL_EVENT;
 use skerry_user::vspace::{R, RW};
-use skerry_user::{Domain, Error};
+use skerry_user::{Domain, Error, log};
 
 skerry_user::main!(main);
 
@@ -83,11 +83,16 @@ fn main(mut domain: Domain) {
         report.window(&mut domain.borrow_mut(), u32::from(window.link), window.range);
     }
     let windows = windows.len() as u32;
+    // `init` goes on once it has the report, and starts the console's driver: lines go there from now on.
+    log::queue(monitor.is_some());
     report.send(&ScanDone { facts: used as u64, windows, functions, ..ScanDone::default() });
-    let Some(monitor) = monitor else { return };
+    let Some(mut monitor) = monitor else { return };
     match drivers(&domain, island, hosts) {
         Ok(drivers) => Service::new(drivers, monitor).run(),
-        Err(error) => error!("no drivers: {error}"),
+        Err(error) => {
+            error!("no drivers: {error}");
+            log::flush(&mut monitor);
+        }
     }
 }
 

@@ -6,12 +6,13 @@ extern crate alloc;
 
 mod server;
 
-use skerry_user::Domain;
+use skerry_user::{Domain, log};
 
 skerry_user::main!(main, heap = 512 << 10);
 
 fn main(domain: Domain) {
     if let Some(server) = server::Server::new(domain) {
+        log::queue(true);
         server.run();
     }
 }

@@ -13,7 +13,7 @@ use driver::Device;
 use skerry_abi::domain::slot;
 use skerry_app_rng::Pool;
 use skerry_urpc::Transport;
-use skerry_urpc::formats::device::{Fill, Filled, RANDOM};
+use skerry_urpc::formats::device::{Arrived, Fill, Filled, RANDOM};
 use skerry_urpc::wire::{Header, encode};
 use skerry_user::cap::{Irq, SELF};
 use skerry_user::chan::{Chan, Peer};
@@ -21,7 +21,7 @@ use skerry_user::interrupt::{Line, Trigger};
 use skerry_user::logging::error;
 use skerry_user::lrpc::Rings;
 use skerry_user::spawn::CHANNEL_EVENT;
-use skerry_user::{Domain, Error};
+use skerry_user::{Domain, Error, clock, log};
 
 skerry_user::main!(main, heap = 32 << 10);
 
@@ -37,23 +37,31 @@ struct Server {
     pool: Pool,
     /// Who waits: the number of the request, and how many bytes.
     asked: VecDeque<(u16, usize)>,
-    interrupts: u64,
+    /// Interrupts so far, and when the last one came.
+    arrived: Arrived,
+    /// Whether the host has not heard of it.
+    news: bool,
 }
 
 fn main(mut domain: Domain) {
-    let Some(chan) = Chan::listed(&mut domain, Peer::Pci) else { return };
-    let Some(line) = domain.info.arg("line").and_then(|text| text.parse().ok()) else {
-        return error!("no line was given");
-    };
-    let opened = bind(&mut domain, line)
-        .map_err(driver::Failed::from)
-        .and_then(|line| Ok((line, Device::open(&mut domain)?)));
-    let (line, device) = match opened {
-        Ok(opened) => opened,
-        Err(why) => return error!("the device cannot be used: {why}"),
-    };
-    let asked = VecDeque::new();
-    Server { device, line, chan, pool: Pool::default(), asked, interrupts: 0 }.run();
+    let Some(mut chan) = Chan::listed(&mut domain, Peer::Pci) else { return };
+    log::queue(true);
+    match open(&mut domain) {
+        Ok((line, device)) => {
+            let asked = VecDeque::new();
+            let (pool, arrived) = (Pool::default(), Arrived::default());
+            let server = Server { device, line, chan, pool, asked, arrived, news: false };
+            chan = server.run();
+        }
+        Err(why) => error!("the device cannot be used: {why}"),
+    }
+    log::flush(&mut chan);
+}
+
+fn open(domain: &mut Domain) -> Result<(Line, Device), driver::Failed> {
+    let number = domain.info.arg("line").and_then(|text| text.parse().ok());
+    let line = bind(domain, number.ok_or(driver::Failed::NoLine)?)?;
+    Ok((line, Device::open(domain)?))
 }
 
 fn bind(domain: &mut Domain, line: u32) -> Result<Line, Error> {
@@ -63,7 +71,7 @@ fn bind(domain: &mut Domain, line: u32) -> Result<Line, Error> {
 
 impl Server {
     /// Until the device or whoever asks breaks the rules.
-    fn run(mut self) {
+    fn run(mut self) -> Chan {
         loop {
             self.device.ask(KEPT.saturating_sub(self.pool.len()));
             if self.serve() {
@@ -74,9 +82,13 @@ impl Server {
             let came = if self.serve() { 0 } else { SELF.wait(CHANNEL_EVENT | ARRIVED, 0).unwrap_or(0) };
             self.chan.disarm_wake();
             if came & ARRIVED != 0 {
-                self.interrupts += self.line.take();
+                let count = self.line.take();
+                self.arrived.ticks = clock::ticks();
+                self.arrived.interrupts += count;
+                self.news = true;
                 if let Err(why) = self.device.take(&mut self.pool) {
-                    return error!("{why}");
+                    error!("{why}");
+                    return self.chan;
                 }
                 self.line.ack();
             }
@@ -93,17 +105,20 @@ impl Server {
             news = true;
         }
         while let Some(&(request, bytes)) = self.asked.front() {
-            let mut filled =
-                Filled { interrupts: self.interrupts as u32, len: bytes as u8, ..Filled::default() };
+            let mut filled = Filled { len: bytes as u8, ..Filled::default() };
             if !self.pool.fill(&mut filled.bytes[..bytes]) {
                 break;
             }
             self.asked.pop_front();
+            if core::mem::take(&mut self.news) {
+                // Without room the host hears of it with the next.
+                self.news = self.chan.try_send(&encode(&Header::default(), &self.arrived)).is_err();
+            }
             // The host asks for no more at a time than the channel holds answers.
             let _full = self.chan.try_send(&encode(&Header { request, ..Header::default() }, &filled));
             news = true;
         }
         self.chan.kick();
-        news
+        news | log::flush(&mut self.chan)
     }
 }

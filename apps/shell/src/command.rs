@@ -148,7 +148,7 @@ pub const COMMANDS: &[Help] = &[
     help(
         "bench",
         "NAME",
-        "runs a benchmark: syscall.null, urpc.msg, monitor.ping, urpc.xisa, upcall, all (the first two and upcall), or conformance",
+        "runs a benchmark: syscall.null, urpc.msg, monitor.ping, urpc.xisa, irq.deliver, upcall, all (the first two and upcall), or conformance",
     ),
     help(
         "run",

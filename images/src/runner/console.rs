@@ -2,7 +2,7 @@
 //! it; all others are for people.
 
 use super::Reply;
-use std::io::{Read, Write as _};
+use std::io::{IsTerminal as _, Read, Write};
 use std::process::ChildStdout;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -38,7 +38,7 @@ impl Console {
             while let Ok(count @ 1..) = pipe.read(&mut buffer) {
                 ours.take(&buffer[..count], &name, &screen);
             }
-            ours.lock().ended = true;
+            ours.end(&name, &screen);
             ours.changed.notify_all();
         });
         console
@@ -66,6 +66,16 @@ impl Console {
         }
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Nothing more comes: what stands in the last line is all of it.
+    fn end(&self, name: &str, screen: &Screen) {
+        let mut state = self.lock();
+        state.ended = true;
+        let line = std::mem::take(&mut state.partial);
+        if !line.is_empty() {
+            state.line(&line, name, screen);
+        }
     }
 
     /// Waits for a line that contains `text`, past or future.
@@ -151,10 +161,17 @@ impl State {
     }
 }
 
-/// Standard output, shared by all consoles: whole lines, each behind its island's name, and prompts as they come.
+/// Where all consoles are shown: whole lines, each behind its island's name. On a terminal prompts are shown as they
+/// come, and shown again when a line of another island came between; elsewhere a line is written once, when it is whole.
 pub struct Screen {
-    show: bool,
-    open: Mutex<Option<Open>>,
+    /// Nowhere if `None`.
+    out: Mutex<Option<Shown>>,
+    terminal: bool,
+}
+
+struct Shown {
+    out: Box<dyn Write + Send>,
+    open: Option<Open>,
 }
 
 /// An unfinished line on the screen.
@@ -164,9 +181,15 @@ struct Open {
 }
 
 impl Screen {
-    /// A screen, or none.
+    /// Standard output, or nothing.
     pub fn new(show: bool) -> Self {
-        Self { show, open: Mutex::new(None) }
+        let stdout = std::io::stdout();
+        let terminal = stdout.is_terminal();
+        if show { Self::on(stdout, terminal) } else { Self { out: Mutex::new(None), terminal } }
+    }
+
+    fn on(out: impl Write + Send + 'static, terminal: bool) -> Self {
+        Self { out: Mutex::new(Some(Shown { out: Box::new(out), open: None })), terminal }
     }
 
     /// Shows a finished line.
@@ -175,15 +198,14 @@ impl Screen {
     }
 
     fn partial(&self, name: &str, text: &str) {
-        self.put(name, text, false);
+        if self.terminal {
+            self.put(name, text, false);
+        }
     }
 
     fn put(&self, name: &str, text: &str, finished: bool) {
-        if !self.show {
-            return;
-        }
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = std::io::stdout().lock();
+        let mut shown = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Shown { out, open }) = shown.as_mut() else { return };
         let rest = open.as_ref().filter(|o| o.name == name).and_then(|o| text.strip_prefix(&o.shown));
         // Standard output that is gone is no reason to stop the fleet.
         let _ = match (rest, &*open) {
@@ -194,5 +216,50 @@ impl Screen {
         };
         let _ = if finished { writeln!(out) } else { out.flush() };
         *open = (!finished).then(|| Open { name: name.into(), shown: text.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that is looked at while it is written.
+    #[derive(Clone, Default)]
+    struct Sheet(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sheet {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is shown of lines that two islands write piece by piece.
+    fn shown(terminal: bool) -> String {
+        let sheet = Sheet::default();
+        let screen = Screen::on(sheet.clone(), terminal);
+        let console = || Console { state: Mutex::default(), changed: Condvar::new() };
+        let (a, b) = (console(), console());
+        for (console, name, bytes) in
+            [(&a, "a", "one\ntw"), (&b, "b", "thr"), (&a, "a", "o\n"), (&b, "b", "ee\n"), (&a, "a", "> ")]
+        {
+            console.take(bytes.as_bytes(), name, &screen);
+        }
+        a.end("a", &screen);
+        let bytes = sheet.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_written_once_where_nothing_can_be_taken_back() {
+        assert_eq!(shown(false), "[a] one\n[a] two\n[b] three\n[a] > \n");
+    }
+
+    #[test]
+    fn a_terminal_shows_what_is_unfinished() {
+        assert_eq!(shown(true), "[a] one\n[a] tw\n[b] thr\n[a] two\n[b] three\n[a] > \n");
     }
 }

@@ -219,6 +219,7 @@ impl Monitor {
             Role::Server => {
                 self.note(1, format!("the process server: {why}"), sink);
                 self.proc_server_gone(chan, sink);
+                self.proc_client_gone(chan, sink);
                 self.chans.remove(chan);
             }
             Role::Core(peer) if self.is_first() || peer.local() == 0 => {

@@ -1,5 +1,6 @@
 //! Lines of text. The island's first monitor writes them; the others send theirs to it in pieces. A line that finds the
-//! channel half full is dropped, and the number of those is said with the next one that is not.
+//! channel half full is dropped, and the number of those is said with the next one that is not. Servers of this core say
+//! their lines, and those of the domains they started, to this monitor, as if they were its own.
 
 use crate::chans::Role;
 use crate::config::{MAX_LOG_LINE, MAX_QUEUE};
@@ -11,15 +12,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use skerry_hal::CoreId;
 use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::log::{PIECE, pieces};
 use skerry_urpc::formats::monitor::{CoreState, LogDropped, LogText, SetLogLevel};
-
-/// Bytes of text in one message.
-const PIECE: usize = 29;
 
 #[derive(Default)]
 pub(crate) struct State {
     dropped: u64,
     partial: BTreeMap<CoreId, Vec<u8>>,
+    /// The same, of servers of this core.
+    local: BTreeMap<u16, Vec<u8>>,
     /// See [`heartbeat`](super::heartbeat).
     pub last_beat: u64,
     pub beats: u64,
@@ -33,20 +34,14 @@ impl Monitor {
             return sink.act(Action::Log { core: self.core, level, text: clean(text.as_bytes()) });
         }
         let text = cut(text);
-        let pieces = text.len().div_ceil(PIECE).max(1);
+        let count = text.len().div_ceil(PIECE).max(1);
         let room = self.chans.get(Chan(0)).map_or(0, |e| e.room());
-        if !self.say_dropped(sink) || room < MAX_QUEUE / 2 + pieces {
+        if !self.say_dropped(sink) || room < MAX_QUEUE / 2 + count {
             self.log.dropped += 1;
             return;
         }
-        let mut rest = text.as_bytes();
-        for n in 1..=pieces {
-            let (piece, tail) = rest.split_at(rest.len().min(PIECE));
-            rest = tail;
-            let mut body =
-                LogText { level, more: u8::from(n < pieces), len: piece.len() as u8, ..LogText::default() };
-            body.text[..piece.len()].copy_from_slice(piece);
-            self.send_body(CoreId::new(self.island, 0), 0, &body, sink);
+        for piece in pieces(level, text.as_bytes()) {
+            self.send_body(CoreId::new(self.island, 0), 0, &piece, sink);
         }
     }
 
@@ -73,18 +68,23 @@ impl Monitor {
 
     /// A piece of a line, from a core of this island.
     pub(crate) fn on_log_text(&mut self, piece: &LogText, chan: Chan, sink: &mut dyn Sink) {
-        let (Role::Core(core), Some(text), true) =
-            (self.chans.role(chan), piece.text.get(..piece.len as usize), self.is_first())
-        else {
+        let (Role::Core(core), true) = (self.chans.role(chan), self.is_first()) else {
             self.counters.bad += 1;
             return;
         };
-        let line = self.log.partial.entry(core).or_default();
-        let room = MAX_LOG_LINE - line.len();
-        line.extend_from_slice(&text[..text.len().min(room)]);
-        if piece.more == 0 {
-            let text = clean(&core::mem::take(line));
-            sink.act(Action::Log { core, level: piece.level, text });
+        match join(self.log.partial.entry(core).or_default(), piece) {
+            Ok(Some(text)) => sink.act(Action::Log { core, level: piece.level, text }),
+            Ok(None) => {}
+            Err(Lie) => self.counters.bad += 1,
+        }
+    }
+
+    /// A piece of a line, from a server of this core.
+    pub(crate) fn on_server_log(&mut self, piece: &LogText, chan: Chan, sink: &mut dyn Sink) {
+        match join(self.log.local.entry(chan.0).or_default(), piece) {
+            Ok(Some(text)) => self.log(self.now, piece.level, &text, sink),
+            Ok(None) => {}
+            Err(Lie) => self.counters.bad += 1,
         }
     }
 
@@ -124,6 +124,16 @@ impl Monitor {
     pub(crate) fn on_set_log_level(&mut self, set: &SetLogLevel, sink: &mut dyn Sink) {
         sink.act(Action::LogLevel { level: set.level.min(5) });
     }
+}
+
+/// A length that is none.
+struct Lie;
+
+/// Adds a piece to a line; the line, if it is whole now.
+fn join(line: &mut Vec<u8>, piece: &LogText) -> Result<Option<String>, Lie> {
+    let text = piece.text.get(..piece.len.into()).ok_or(Lie)?;
+    line.extend_from_slice(&text[..text.len().min(MAX_LOG_LINE - line.len())]);
+    Ok((piece.more == 0).then(|| clean(&core::mem::take(line))))
 }
 
 /// At most [`MAX_LOG_LINE`] bytes of a text, whole characters.

@@ -20,7 +20,7 @@ use skerry_hal::{CoreId, Epoch};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::knowledge::Ask;
-use skerry_urpc::formats::monitor::Fault;
+use skerry_urpc::formats::monitor::{Fault, LogText};
 use skerry_urpc::formats::proc::{self, Credit, Done, Leave, Spawn};
 use skerry_urpc::formats::{device, knowledge};
 use skerry_urpc::wire::{self, Body, Header};
@@ -298,10 +298,17 @@ impl Monitor {
         self.proc_to_client(chan, &message, sink);
     }
 
-    /// What a server of this core says: an answer to one of its askers.
+    /// What a server of this core says: an answer to one of its askers, a line for the log, or a request for
+    /// the service of a device, for which it is a client like any other.
     pub(crate) fn server_message(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
         if self.proc.server == Some(chan) && self.server_retired(message, sink) {
             return;
+        }
+        if let Some(piece) = message.body::<LogText>() {
+            return self.on_server_log(&piece, chan, sink);
+        }
+        if device::is_request(message.kind) {
+            return self.proc_request(chan, message, sink);
         }
         let Header { dst, request, .. } = message.header();
         let asker = |a: &Asker| (a.core, a.handle, a.server) == (dst, request, chan);

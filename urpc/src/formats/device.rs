@@ -48,6 +48,9 @@ interface! {
             /// Its name, padded with zeros.
             name: [u8; NAME],
         }
+        /// Asks how long interrupts take to the driver that has random bytes; answered with [`Measured`].
+        fn measure(MeasureQuery) = 0x0703 {
+        }
     }
 
     /// What clients take.
@@ -80,6 +83,13 @@ interface! {
             /// The bytes.
             bytes: [u8; RANDOM],
         }
+        /// How long interrupts took.
+        fn measured(Measured) = 0x0712 {
+            /// Ticks from the last instruction of whom it interrupted to the driver with the message in hand: the median.
+            ticks: u64,
+            /// Interrupts that were measured.
+            count: u32,
+        }
     }
 
     /// What a driver takes from the PCI domain.
@@ -95,12 +105,17 @@ interface! {
     trait DriverHost as ToDriverHost {
         /// Random bytes.
         fn filled(Filled) = 0x0730 {
-            /// Interrupts it has had since it was started.
-            interrupts: u32,
             /// Bytes used of `bytes`.
             len: u8,
             /// The bytes.
             bytes: [u8; RANDOM],
+        }
+        /// It has had interrupts since it said so last.
+        fn arrived(Arrived) = 0x0731 {
+            /// How many since it was started.
+            interrupts: u64,
+            /// When it had the last one's message in hand, by the clock of its core.
+            ticks: u64,
         }
     }
 }

@@ -11,6 +11,7 @@ mod macros;
 pub const VERSION: u32 = 0x0001_0000;
 
 pub mod conformance;
+pub mod log;
 pub mod refusal;
 pub use refusal::Refusal;
 

@@ -30,6 +30,8 @@ use zerocopy::IntoBytes;
 pub const CHANNEL_EVENT: u64 = 1 << event::FIRST_USER;
 /// Event bit of a monitor: its process server has ended.
 pub const SERVER_DEATH: u64 = 1 << (event::FIRST_USER + 3);
+/// Event bit of a monitor: the console driver of its island has ended.
+pub const CONSOLE_DEATH: u64 = 1 << (event::FIRST_USER + 4);
 /// Bytes of a child's stack.
 pub const STACK: u64 = 128 << 10;
 

@@ -10,7 +10,7 @@ use super::sched::{self, State, key, with};
 use super::spawn::{Builder, SpawnError};
 use super::table::Id;
 use crate::dispatch::{self, Off};
-use crate::log;
+use crate::{log, program};
 use alloc::boxed::Box;
 use core::fmt::{self, Write};
 use skerry_hal::FaultKind;
@@ -149,7 +149,7 @@ impl State {
             if let Some(why) = why {
                 let _cut = write!(line, ": {why}");
             }
-            log::early_line(line.as_bytes());
+            program::last_words(line.as_bytes());
             tcb.put_registers();
         }
         dispatch::clear_upcall();

@@ -11,7 +11,7 @@ use super::tls::{Block, Template};
 use crate::Domain;
 use crate::cap::SELF;
 use crate::dispatch::{self, Off, Registers};
-use crate::{clock, log, rt, spawn};
+use crate::{clock, log, program, rt, spawn};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -310,7 +310,7 @@ fn fatal(why: core::fmt::Arguments<'_>) -> ! {
     let mut line = log::Line::new();
     // A line that does not fit is cut.
     let _cut = write!(line, "threads: {why}");
-    log::early_line(line.as_bytes());
+    program::last_words(line.as_bytes());
     rt::stop();
 }
 

@@ -16,6 +16,7 @@ const COUNTED: &[&str] = &[
     "monitor.ping",
     "lrpc.async",
     "lrpc.sync_rtt",
+    "irq.deliver",
     "cap.noop",
     "cap.clear.4096",
     "cap.retype.256",

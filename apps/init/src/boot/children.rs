@@ -15,7 +15,7 @@ use skerry_user::logging::{error, info, warn};
 use skerry_user::mem::{MemError, Object};
 use skerry_user::ram::Piece;
 use skerry_user::remote::BROKER_SLOTS;
-use skerry_user::spawn::{CHANNEL_EVENT, Child, Running, SERVER_DEATH, SpawnError};
+use skerry_user::spawn::{CHANNEL_EVENT, CONSOLE_DEATH, Child, Running, SERVER_DEATH, SpawnError};
 
 /// RAM of a small domain.
 const SMALL: u64 = 256 << 10;
@@ -50,10 +50,13 @@ pub fn start(
             Err(error) => warn!("the monitor will not hear of the process server's end: {error}"),
         }
     }
-    join(domain, (&mut console, Peer::Console), (&mut shell, Peer::Shell));
-    if let Some(child) = console {
-        run(domain, "console", child, |domain, child| console_caps(domain, child, facts, frame));
+    if let (Some(monitor), Some(console)) = (&mut monitor, &mut console) {
+        match monitor.endpoint(CONSOLE_DEATH) {
+            Ok(endpoint) => console.on_death(endpoint),
+            Err(error) => warn!("the monitor will not hear of the console driver's end: {error}"),
+        }
     }
+    join(domain, (&mut console, Peer::Console), (&mut shell, Peer::Shell));
     if let Some(child) = shell {
         run(domain, "shell", child, small_caps);
     }
@@ -64,8 +67,12 @@ pub fn start(
             child.give_ram(domain, SKB)
         });
     }
-    // The process server takes its share before the monitor gets the rest, but starts after it: it is given an endpoint
+    // They take their share before the monitor gets the rest, but start after it: the process server is given an endpoint
     // of the monitor's first ring.
+    let console = console.and_then(|mut child| {
+        let given = console_caps(domain, &mut child, facts, frame);
+        given.map(|()| child).inspect_err(|error| error!("console: {error}")).ok()
+    });
     let proc = proc.and_then(|mut child| {
         let given = proc_caps(domain, &mut child, bundle, facts);
         given.map(|()| child).inspect_err(|error| error!("proc: {error}")).ok()
@@ -84,6 +91,13 @@ pub fn start(
             }
             None => Ok(()),
         });
+    }
+    // Last, and without a word after: from then on the device is the driver's alone.
+    if let Some(child) = console {
+        info!("console: starting");
+        if let Err(error) = child.start(domain) {
+            error!("console: {error}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use skerry_urpc::{Message, RecvError, SendError, Transport};
 use skerry_user::chan::Chan as UserChan;
 use skerry_user::{clock, log};
 
-/// Messages for the console driver that wait for room; more lines go to the early console.
+/// Messages for the console driver that wait for room; more lines are dropped, and counted.
 const MAX_OUTPUT: usize = 512;
 
 /// What lies behind a channel's number.
@@ -37,12 +37,20 @@ pub struct Io {
     /// The channel to the console driver.
     pub console: Option<UserChan>,
     waiting: VecDeque<Message>,
+    dropped: u64,
 }
 
 impl Io {
     /// None yet.
     pub const fn new(core: CoreId) -> Self {
-        Self { core, ports: Vec::new(), actions: VecDeque::new(), console: None, waiting: VecDeque::new() }
+        Self {
+            core,
+            ports: Vec::new(),
+            actions: VecDeque::new(),
+            console: None,
+            waiting: VecDeque::new(),
+            dropped: 0,
+        }
     }
 
     /// Puts a port behind a number.
@@ -90,10 +98,22 @@ impl Io {
         self.waiting.push_back(encode(&Header::default(), body));
     }
 
+    /// The console driver has ended: lines go to the early console again.
+    #[cold]
+    pub fn console_ended(&mut self) {
+        self.console = None;
+        self.waiting.clear();
+        log::early_line(b"the console driver has ended");
+    }
+
     /// Writes a line.
     pub fn print(&mut self, line: &[u8]) {
-        if self.console.is_none() || self.waiting.len() >= MAX_OUTPUT {
+        if self.console.is_none() {
             return log::early_line(line);
+        }
+        if self.waiting.len() >= MAX_OUTPUT {
+            self.dropped += 1;
+            return;
         }
         for piece in output(line, End::Line) {
             self.say_to_console(&piece);
@@ -123,6 +143,10 @@ impl Io {
         }
         if sent {
             console.kick();
+        }
+        if self.waiting.is_empty() && self.dropped > 0 {
+            let lines = core::mem::take(&mut self.dropped);
+            self.print_log(self.core, &alloc::format!("{lines} lines were dropped here"));
         }
     }
 

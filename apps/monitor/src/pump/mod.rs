@@ -26,7 +26,7 @@ use skerry_urpc::{Message, RecvError, Transport};
 use skerry_user::cap::{Core, KERNEL, SELF};
 use skerry_user::chan::{Chan as UserChan, Peer, Wake};
 use skerry_user::logging::{error, set_max_level};
-use skerry_user::spawn::{CHANNEL_EVENT, SERVER_DEATH};
+use skerry_user::spawn::{CHANNEL_EVENT, CONSOLE_DEATH, SERVER_DEATH};
 use skerry_user::{Domain, clock, log};
 
 /// Rounds without news before the monitor blocks.
@@ -103,7 +103,6 @@ impl Pump {
         {
             io.put(server, Port::Chan(chan));
         }
-        log::queue(true);
         let sleep = clock::span(LINK_SLEEP_MIN);
         Self {
             domain,
@@ -169,9 +168,13 @@ impl Pump {
         }
         let deadline = if deadline == u64::MAX { 0 } else { deadline.max(1) };
         // Whatever else came, the next round looks at everything.
-        let came = SELF.wait(event::DOORBELL | event::ROOM | CHANNEL_EVENT | SERVER_DEATH, deadline);
-        if came.is_ok_and(|came| came & SERVER_DEATH != 0) {
+        let all = event::DOORBELL | event::ROOM | CHANNEL_EVENT | SERVER_DEATH | CONSOLE_DEATH;
+        let came = SELF.wait(all, deadline).unwrap_or(0);
+        if came & SERVER_DEATH != 0 {
             self.server_ended();
+        }
+        if came & CONSOLE_DEATH != 0 {
+            self.io.console_ended();
         }
     }
 

@@ -17,9 +17,13 @@ use skerry_app_pci::report::cores_see;
 use skerry_app_pci::{Function, Scan};
 use skerry_bundle::find_member;
 use skerry_skb::{PciAddress, PciHost, PciWindow};
+use skerry_urpc::formats::device::Arrived;
+use skerry_urpc::formats::monitor::LogText;
 use skerry_urpc::formats::proc::ProcessState;
+use skerry_urpc::{Message, Transport};
 use skerry_user::cap::Endpoint;
-use skerry_user::chan::{Chan, Peer};
+use skerry_user::chan::{Chan, PAGE_LAYOUT, Peer};
+use skerry_user::log::{self, Unfinished};
 use skerry_user::logging::{error, info, warn};
 use skerry_user::spawn::{CHANNEL_EVENT, Child, Program, Running, SpawnError};
 use skerry_user::vspace::{DEVICE, Mapping};
@@ -53,10 +57,12 @@ pub struct Driver {
     pub state: ProcessState,
     /// What fault ended it.
     pub code: u8,
-    /// Interrupts it has had, as it said last.
-    pub interrupts: u32,
+    /// Interrupts it has had and when the last came, as it said last.
+    pub arrived: Arrived,
     /// To it.
     pub chan: Option<Chan>,
+    /// Its log line of which more is to come.
+    pub line: Unfinished,
     running: Option<Running>,
     host: usize,
     msix: Msix,
@@ -136,6 +142,7 @@ impl<'a> Drivers<'a> {
             let dead = |r: &mut Running| r.dispatcher.state() == Ok(State::Dead as u64);
             let Some(running) = driver.running.take_if(dead) else { continue };
             driver.msix.disable(&mut self.hosts[driver.host].ecam, driver.at);
+            driver.last_words();
             driver.chan = None;
             let fault = running.dispatcher.fault().ok().flatten();
             if let Err(error) = running.reclaim(&mut self.domain.borrow_mut()) {
@@ -165,6 +172,25 @@ impl<'a> Drivers<'a> {
 }
 
 impl Driver {
+    /// Passes on a piece of a line for the log; whether it was one.
+    pub fn logs(&mut self, message: &Message) -> bool {
+        let piece = message.body::<LogText>();
+        if let Some((level, text)) = piece.as_ref().and_then(|piece| self.line.take(piece)) {
+            log::pass_on(level, text);
+        }
+        piece.is_some()
+    }
+
+    /// Passes on what it said before it died. What it answered goes with it.
+    fn last_words(&mut self) {
+        for _ in 0..PAGE_LAYOUT.slots {
+            let found = self.chan.as_mut().map(Transport::try_recv);
+            let Some(Ok(Some(message))) = found else { break };
+            self.logs(&message);
+        }
+        self.line = Unfinished::default();
+    }
+
     fn spawn(&mut self, domain: &mut Domain, bundle: &[u8], wake: Endpoint) -> Result<(), SpawnError> {
         let missing = SpawnError::Refused("the bundle", Error::EmptySlot);
         let file = find_member(bundle, ISA.name(), self.name).ok_or(missing)?;
@@ -193,7 +219,7 @@ impl Driver {
                 return Err(error);
             }
         }
-        (self.state, self.code, self.interrupts) = (ProcessState::Running, 0, 0);
+        (self.state, self.code, self.arrived) = (ProcessState::Running, 0, Arrived::default());
         Ok(())
     }
 }
@@ -238,7 +264,7 @@ impl Maker<'_, '_> {
             parts.push(Part { cap, what: (base, place.len, which) });
         }
         let args = format!("line={} step={}", lines.first, virtio.notify_step);
-        let (state, starts, code, interrupts) = (ProcessState::Vanished, 0, 0, 0);
+        let (state, starts, code, arrived) = (ProcessState::Vanished, 0, 0, Arrived::default());
         Ok(Driver {
             name,
             at,
@@ -246,8 +272,9 @@ impl Maker<'_, '_> {
             starts,
             state,
             code,
-            interrupts,
+            arrived,
             chan: None,
+            line: Unfinished::default(),
             running: None,
             host,
             msix,

@@ -3,5 +3,6 @@
 pub mod drivers;
 pub mod ecam;
 pub mod messages;
+mod meter;
 pub mod service;
 pub mod translation;

@@ -1,6 +1,7 @@
 //! What the PCI domain does when all is started: answers clients, and looks after drivers.
 
 use super::drivers::{Driver, Drivers};
+use super::meter::{self, Meter};
 use alloc::collections::VecDeque;
 use skerry_abi::CoreId;
 use skerry_urpc::formats::Refusal;
@@ -10,12 +11,16 @@ use skerry_urpc::wire::{Body, Header, encode};
 use skerry_urpc::{Message, Transport};
 use skerry_user::cap::SELF;
 use skerry_user::chan::Chan;
+use skerry_user::log;
 use skerry_user::spawn::CHANNEL_EVENT;
 
 /// Requests for random bytes at one time.
 const MAX_ASKED: usize = 16;
 /// Answers that wait for room.
 const MAX_ANSWERS: usize = 256;
+
+/// The driver that has random bytes.
+const SOURCE: &str = "rng";
 
 /// A request under way: bytes are asked for one message at a time.
 struct Asked {
@@ -32,6 +37,8 @@ pub struct Service<'a> {
     asked: VecDeque<Asked>,
     answers: VecDeque<Message>,
     number: u16,
+    /// A measurement under way, and who asked for it.
+    meter: Option<Meter>,
 }
 
 /// Whom an answer goes to: the core that asked, and its number.
@@ -40,7 +47,8 @@ type Cx = (CoreId, u16);
 impl<'a> Service<'a> {
     /// Serves what the monitor passes on.
     pub fn new(drivers: Drivers<'a>, monitor: Chan) -> Self {
-        Self { drivers, monitor, asked: VecDeque::new(), answers: VecDeque::new(), number: 0 }
+        let (asked, answers) = (VecDeque::new(), VecDeque::new());
+        Self { drivers, monitor, asked, answers, number: 0, meter: None }
     }
 
     /// For ever.
@@ -85,8 +93,12 @@ impl<'a> Service<'a> {
         for n in 0..self.drivers.list.len() {
             news |= self.hear(n);
         }
+        news |= self.measure_on();
         for _ended in self.drivers.replace_dead() {
             news = true;
+            if let Some(meter) = self.meter.take() {
+                self.done(meter.who, Err(Refusal::Aborted));
+            }
             // What it was asked for is lost; those who wait may ask again.
             while let Some(asked) = self.asked.pop_front() {
                 self.done(asked.who, Err(Refusal::Aborted));
@@ -100,7 +112,7 @@ impl<'a> Service<'a> {
             news = true;
         }
         self.monitor.kick();
-        news
+        news | log::flush(&mut self.monitor)
     }
 
     /// What a driver says.
@@ -109,20 +121,27 @@ impl<'a> Service<'a> {
         let found = chan.try_recv();
         chan.kick();
         let Ok(Some(message)) = found else { return false };
-        if let Some(filled) = message.body::<Filled>() {
-            self.drivers.list[n].interrupts = filled.interrupts;
-            self.filled(message.header().request, &filled);
+        if self.drivers.list[n].logs(&message) {
+            return true;
+        }
+        if let Some(arrived) = message.body::<Arrived>() {
+            self.drivers.list[n].arrived = arrived;
+        } else if let Some(filled) = message.body::<Filled>() {
+            self.filled(n, message.header().request, &filled);
         }
         true
     }
 
-    fn filled(&mut self, number: u16, filled: &Filled) {
+    fn filled(&mut self, n: usize, number: u16, filled: &Filled) {
+        if let Some(meter) = self.meter.as_mut().filter(|_| number == meter::NUMBER) {
+            return meter.answered();
+        }
         let Some(at) = self.asked.iter().position(|asked| asked.number == number) else { return };
         let (who, left) = (self.asked[at].who, self.asked[at].left);
         // A driver that gives nothing is as one that gives no more.
         let len = u32::from(filled.len).min(left).min(RANDOM as u32);
         let random = Random {
-            interrupts: filled.interrupts,
+            interrupts: self.drivers.list[n].arrived.interrupts as u32,
             len: len as u8,
             bytes: filled.bytes,
             ..Random::default()
@@ -138,7 +157,7 @@ impl<'a> Service<'a> {
 
     /// Asks the driver for the next bytes of a request.
     fn ask(&mut self, at: usize) {
-        self.number = self.number.wrapping_add(1);
+        self.number = self.number.wrapping_add(1).max(1);
         let (number, left) = (self.number, self.asked[at].left);
         self.asked[at].number = number;
         let header = Header { request: number, ..Header::default() };
@@ -151,13 +170,27 @@ impl<'a> Service<'a> {
         }
     }
 
+    /// Goes on measuring, one interrupt at a time. Answers whether there is more to do.
+    fn measure_on(&mut self) -> bool {
+        let Some(mut meter) = self.meter.take() else { return false };
+        let Some(driver) = self.drivers.list.iter_mut().find(|driver| driver.name == SOURCE) else {
+            return false;
+        };
+        match meter.go_on(driver) {
+            None => self.meter = Some(meter),
+            Some(measured) => {
+                let enough = measured.count as usize >= meter::SAMPLES;
+                self.answer(meter.who, &measured);
+                self.done(meter.who, if enough { Ok(()) } else { Err(Refusal::TimedOut) });
+            }
+        }
+        true
+    }
+
     /// The channel to a driver that has random bytes.
     fn source(&mut self) -> Option<&mut Chan> {
-        self.drivers
-            .list
-            .iter_mut()
-            .filter(|driver| driver.name == "rng")
-            .find_map(|driver| driver.chan.as_mut())
+        let mut list = self.drivers.list.iter_mut();
+        list.find(|driver| driver.name == SOURCE && driver.chan.is_some())?.chan.as_mut()
     }
 
     fn answer<B: Body>(&mut self, (dst, request): Cx, body: &B) {
@@ -194,6 +227,16 @@ impl Devices<Cx> for Service<'_> {
         self.ask(self.asked.len() - 1);
     }
 
+    fn measure(&mut self, _: &MeasureQuery, who: Cx) {
+        if self.source().is_none() {
+            return self.done(who, Err(Refusal::NotFound));
+        }
+        if self.meter.is_some() {
+            return self.done(who, Err(Refusal::Busy));
+        }
+        self.meter = Some(Meter::new(who));
+    }
+
     fn restart(&mut self, query: &RestartQuery, who: Cx) {
         let len = query.name.iter().position(|byte| *byte == 0).unwrap_or(NAME);
         let found = self.drivers.stop(&query.name[..len]);
@@ -208,7 +251,7 @@ fn line(driver: &Driver) -> DriverLine {
     }
     let at = driver.at;
     DriverLine {
-        interrupts: driver.interrupts.into(),
+        interrupts: driver.arrived.interrupts,
         line: driver.lines.first,
         starts: driver.starts,
         address: u16::from(at.bus) << 8 | u16::from(at.device) << 3 | u16::from(at.function),

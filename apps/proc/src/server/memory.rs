@@ -1,12 +1,15 @@
-//! The memory server: calls of programs that want RAM, or give some back. The program waits, so what is done is short.
+//! The memory server: calls of programs that want RAM, or give some back, or want random bytes. The program waits, so
+//! what is done is short.
 
 use super::Server;
 use alloc::vec::Vec;
 use skerry_app_proc::account::Account;
+use skerry_app_proc::entropy::Dry;
+use skerry_urpc::wire::{Header, encode};
 use skerry_user::abi::dispatcher::event;
-use skerry_user::abi::{Error, PAGE_SIZE};
+use skerry_user::abi::{CoreId, Error, PAGE_SIZE};
 use skerry_user::cap::{Endpoint, ROOT, Ram};
-use skerry_user::logging::error;
+use skerry_user::logging::{error, warn};
 use skerry_user::lrpc::{Server as Answers, Woken, Words};
 use skerry_user::mem::Object;
 use skerry_user::more::ask;
@@ -67,6 +70,7 @@ impl Server {
     fn asked(&mut self, pid: u32, words: &[u64; 4]) -> Reply {
         let done = match words[0] {
             ask::ALLOC => self.grant(pid, words[1]),
+            ask::RANDOM => self.random(),
             ask::FREE if self.take_piece(pid, words[1]) => Ok(Reply::default()),
             _ => Err(Error::BadArgument),
         };
@@ -74,6 +78,23 @@ impl Server {
             self.table.set_ram(pid, program.bytes());
         }
         done.unwrap_or_else(refused)
+    }
+
+    fn random(&mut self) -> Result<Reply, Error> {
+        let Self { entropy, waiting, domain, .. } = self;
+        // The devices of an island are its first core's.
+        let dst = CoreId::new(domain.info.core.island(), 0);
+        let header = Header { dst, request: KEY_REQUEST, ..Header::default() };
+        match entropy.next(|query| waiting.push_back(encode(&header, query))) {
+            Ok([a, b, c]) => {
+                Ok(Reply { words: Words { words: [0, a, b, c], cap: None }, ..Reply::default() })
+            }
+            Err(Dry::Soon) => Err(Error::Busy),
+            Err(Dry::Refused(why)) => {
+                warn!("no random bytes: {why}");
+                Err(Error::Hardware)
+            }
+        }
     }
 
     fn grant(&mut self, pid: u32, len: u64) -> Result<Reply, Error> {
@@ -132,6 +153,8 @@ fn refused(error: Error) -> Reply {
     Reply { words: Words { words: [error as u64, 0, 0, 0], cap: None }, granted: None }
 }
 
+/// Number of the server's own request, for a key. It has one at a time.
+const KEY_REQUEST: u16 = 1;
 /// Event bits of the ring that takes the calls.
 pub const CALLS: u64 = 1 << (event::FIRST_USER + 2);
 /// Messages that it holds: none are taken.

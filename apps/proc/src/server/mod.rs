@@ -8,11 +8,11 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use memory::{CALLS, RING, Reply};
 use programs::Program;
+use skerry_app_proc::entropy::Entropy;
 use skerry_app_proc::table::{Asker, Table};
 use skerry_bundle::Bundle;
 use skerry_urpc::wire::{Body, Header, encode};
 use skerry_urpc::{Message, Transport};
-use skerry_user::Domain;
 use skerry_user::abi::dispatcher::event;
 use skerry_user::abi::domain::Purpose;
 use skerry_user::cap::{Endpoint, SELF};
@@ -21,6 +21,7 @@ use skerry_user::logging::error;
 use skerry_user::lrpc::{Ring, Rings};
 use skerry_user::spawn::CHANNEL_EVENT;
 use skerry_user::vspace::R;
+use skerry_user::{Domain, log};
 
 /// Rounds without news before the server blocks.
 const SPIN: u32 = 16;
@@ -46,6 +47,7 @@ pub struct Server {
     reply: Reply,
     /// The core is to stop: nothing is started any more.
     retired: bool,
+    entropy: Entropy,
 }
 
 impl Server {
@@ -72,6 +74,7 @@ impl Server {
             calls,
             reply: Reply::default(),
             retired: false,
+            entropy: Entropy::default(),
         })
     }
 
@@ -123,7 +126,7 @@ impl Server {
             }
         }
         news |= self.poll_programs();
-        news | self.flush()
+        news | self.flush() | log::flush(&mut self.monitor)
     }
 
     /// Says something to an asker, as soon as there is room.

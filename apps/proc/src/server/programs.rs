@@ -8,6 +8,7 @@ use skerry_app_proc::command::{Command, bytes};
 use skerry_app_proc::portion::PERIOD;
 use skerry_app_proc::table::{Asker, End, Output as To};
 use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::monitor::LogText;
 use skerry_urpc::formats::proc::{Exit, Output, ProcessState, Say};
 use skerry_urpc::{Message, Transport};
 use skerry_user::ISA;
@@ -16,7 +17,8 @@ use skerry_user::abi::{Error, Rights};
 use skerry_user::cap::Dispatcher;
 use skerry_user::chan::{Chan, Peer};
 use skerry_user::clock;
-use skerry_user::logging::{error, info};
+use skerry_user::log::Unfinished;
+use skerry_user::logging::{error, info, log};
 use skerry_user::program::ROOM_EVENT;
 use skerry_user::spawn::{self, Child, Running, SpawnError};
 
@@ -39,6 +41,8 @@ pub struct Program {
     end: Option<End>,
     /// A line of which more is to come, for the log.
     line: String,
+    /// The same of its own log.
+    log: Unfinished,
 }
 
 impl Program {
@@ -105,7 +109,8 @@ impl Server {
             let mut give = || {
                 let gap = if env.is_empty() { "" } else { " " };
                 child.set_env(&format!("CORE={} ISA={}{gap}{env}", domain.info.core, ISA.name()))?;
-                child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE)?;
+                // For its counters. What it says goes another way.
+                child.grant(slot::KERNEL, slot::KERNEL, Rights::empty())?;
                 child.give(Purpose::Memory, endpoint.0, (0, 0, 0), Rights::SIGNAL)?;
                 if let Some(broker) = domain.listed(Purpose::Endpoint, Peer::Broker as u64) {
                     let rights = Rights::SIGNAL | Rights::GRANT;
@@ -135,8 +140,8 @@ impl Server {
         });
         match furnished {
             Ok((chan, running)) => {
-                let (name, line) = ((*name).into(), String::new());
-                Ok(Program { chan, running, share, name, end: None, line })
+                let (name, line, log) = ((*name).into(), String::new(), Unfinished::default());
+                Ok(Program { chan, running, share, name, end: None, line, log })
             }
             Err(error) => {
                 self.close(share);
@@ -207,6 +212,12 @@ impl Server {
         let Some(program) = self.programs.get_mut(&pid) else { return };
         if let Some(exit) = message.body::<Exit>() {
             program.end.get_or_insert(End { state: ProcessState::Exited, code: exit.status });
+            return;
+        }
+        if let Some(piece) = message.body::<LogText>() {
+            if let Some((level, text)) = program.log.take(&piece) {
+                log!(level, "{}:{pid}: {text}", program.name);
+            }
             return;
         }
         let Some(say) = message.body::<Say>() else { return };

@@ -9,6 +9,7 @@ use skerry_app_proc::table::{Asker, End};
 use skerry_bundle::Kind;
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::device::Random;
 use skerry_urpc::formats::proc::*;
 use skerry_user::abi::CPtr;
 use skerry_user::abi::cap::CNODE_SLOTS;
@@ -47,6 +48,11 @@ impl Server {
             let running = self.programs.len() as u32;
             self.retired |= running == 0;
             self.say(asker, &Retired { running, ..Retired::default() });
+        } else if let Some(random) = message.body::<Random>() {
+            self.entropy.take(&random);
+        } else if let Some(done) = message.body::<Done>() {
+            // It asks for nothing else.
+            self.entropy.done(Refusal::from_raw(done.refusal));
         }
     }
 

@@ -52,6 +52,8 @@ const PATIENCE: u32 = 100_000;
 /// Why there is no device, or none any more.
 #[derive(Debug)]
 pub enum Failed {
+    /// It was told no line.
+    NoLine,
     /// A structure was not given, or is too short.
     Structure(u64),
     /// An invocation was refused.
@@ -63,6 +65,7 @@ pub enum Failed {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoLine => f.write_str("no line was given"),
             Self::Structure(which) => write!(f, "no structure {which} of the size it must have"),
             Self::Refused(error) => write!(f, "{error}"),
             Self::Device(what) => write!(f, "it does not {what}"),

@@ -12,6 +12,9 @@ use skerry_urpc::formats::device::*;
 use skerry_urpc::formats::proc::Done;
 use skerry_urpc::wire::Body;
 
+/// The benchmark that the PCI domain runs.
+pub(super) const IRQ: &str = "irq.deliver";
+
 impl Session {
     /// Asks the PCI domain of an island, and lets `each` have the answers. `Err` with a line for people if it refuses.
     async fn ask_devices(
@@ -74,6 +77,21 @@ impl Session {
         };
         self.line(&text, machine).await?;
         Ok(if asked.is_ok() { 0 } else { FAILED })
+    }
+
+    /// How long an interrupt takes to its driver, on this island.
+    pub(super) async fn interrupts(&self, machine: bool) -> Result<u8, Gone> {
+        let mut found = None;
+        let take = |message: &Message| found = message.body::<Measured>().or(found);
+        let asked = self.ask_devices(IRQ, self.core.island(), &MeasureQuery::default(), take).await?;
+        let text = match (asked, found) {
+            (Ok(()), Some(Measured { ticks, .. })) => {
+                format!("{IRQ}.{} {ticks} ticks", skerry_user::ISA.name())
+            }
+            (Ok(()), None) => format!("{IRQ}: nothing was measured"),
+            (Err(text), _) => return self.line(&text, machine).await.map(|()| FAILED),
+        };
+        self.line(&text, machine).await.map(|()| 0)
     }
 
     /// Ends a driver, which is started anew.

@@ -170,6 +170,9 @@ impl Session {
 
     /// The monitor runs those that measure the monitors themselves; all others are a program like any other.
     async fn bench(&self, name: &str, machine: bool) -> Result<u8, Gone> {
+        if name == devices::IRQ {
+            return self.interrupts(machine).await;
+        }
         if !MONITORS.contains(&name) {
             let text = alloc::format!("{BENCH_ENV} bench name={name}");
             if !name.starts_with(WITH_PEER.0) {

@@ -1,8 +1,9 @@
 //! Requests, askers, and what is lost between them.
 
 use super::*;
-use crate::event::Event;
+use crate::event::{Action, Event};
 use crate::testkit::{Log, core, joined, message};
+use skerry_urpc::formats::device::{Random, RandomQuery};
 use skerry_urpc::formats::proc::{List, Output, Wait};
 
 fn ask<B: Body>(request: u16, to: CoreId, body: &B) -> Message {
@@ -36,6 +37,33 @@ fn a_request_goes_to_its_core_and_the_answers_come_back() {
     assert!(log.take_sent::<Done>().is_none(), "the last answer is the last");
     m.message(7, client, &ask(7, far, &Credit::default()), &mut log);
     assert!(log.take_sent::<Credit>().is_none(), "its session has ended");
+}
+
+#[test]
+fn a_server_asks_for_the_service_of_a_device_as_a_client_does() {
+    let (mut m, mut log) = joined();
+    let (server, far) = (m.open_server().unwrap(), core(1, 0));
+    m.message(3, server, &ask(7, far, &RandomQuery::default()), &mut log);
+    let (_, (header, _)) = log.take_sent::<RandomQuery>().expect("on its way");
+    m.message(4, Chan(0), &message(far, core(0, 0), header.request, &Random::default()), &mut log);
+    let (chan, (answer, _)) = log.take_sent::<Random>().expect("an answer");
+    assert_eq!((chan, answer.request), (server, 7));
+    m.handle(5, Event::ChannelClosed { chan: server, why: "it ended".into() }, &mut log);
+    assert!(m.proc.sessions.iter().all(Option::is_none));
+    m.message(6, Chan(0), &message(far, core(0, 0), header.request, &Random::default()), &mut log);
+    assert!(log.take_sent::<Random>().is_none(), "nobody is there any more");
+}
+
+#[test]
+fn a_servers_lines_are_the_monitors() {
+    let (mut m, mut log) = joined();
+    let server = m.open_server().unwrap();
+    let line = "of some length, so that it takes several pieces to say it";
+    for piece in skerry_urpc::formats::log::pieces(2, line.as_bytes()) {
+        m.message(3, server, &wire::encode(&Header::default(), &piece), &mut log);
+    }
+    let said = |a: &Action| matches!(a, Action::Log { level: 2, text, .. } if text == line);
+    assert!(log.actions.iter().any(said), "{:?}", log.actions);
 }
 
 #[test]
