@@ -5,10 +5,10 @@ use crate::cap::Irq;
 use crate::domain::Domain;
 use crate::lrpc::{Ring, Rings};
 use skerry_abi::Error;
-use skerry_abi::lrpc::kind;
 
-/// Messages of the ring: further interrupts only raise the count of the one that is unread.
-const SLOTS: u32 = 1;
+/// Messages of the ring: one that is unread, whose count further interrupts raise, and the one that was taken last, which
+/// stays as it is while it is looked at.
+const SLOTS: u32 = 2;
 
 /// How a line strikes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,14 +49,7 @@ impl Line {
     /// How often it has struck since this was asked last.
     #[inline]
     pub fn take(&mut self) -> u64 {
-        let mut count = 0;
-        while let Some(message) = self.ring.try_recv() {
-            // Nobody else has an endpoint of the ring.
-            if message.kind == kind::IRQ {
-                count += message.words[1];
-            }
-        }
-        count
+        core::iter::from_fn(|| self.ring.take_count()).sum()
     }
 
     /// The device has been served: a line that is masked while it is up may strike again.

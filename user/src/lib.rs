@@ -15,7 +15,7 @@
 //! | [`heap`] | the allocator, and what it grows by |
 //! | [`domain`] | [`domain::Domain`]: what this domain was given, and all of the above for itself |
 //! | [`image`] | checks a static-PIE ELF file and plans its segments; pure |
-//! | [`more`] | RAM from the memory server of the core |
+//! | [`more`] | RAM, and random bytes, from the memory server of the core |
 //! | [`program`] | what a program has of the process server that started it: output, exit status |
 //! | [`spawn`] | [`spawn::Child`]: a new domain, piece by piece |
 //! | [`chan`] | [`chan::Chan`]: a URPC channel with a way to wake its peer |
@@ -26,7 +26,7 @@
 //! | [`dispatch`] | upcalls, and switching them off (paper §4.5) |
 //! | [`thread`] | threads under this domain's own scheduler, and all that they wait with |
 //! | [`entropy`] | random bytes, or an error |
-//! | [`log`], [`clock`] | the log over the early console; ticks and nanoseconds |
+//! | [`log`], [`clock`] | the log, and the ways to the console; ticks and nanoseconds |
 //!
 //! The flow: `_start` → [`main!`] → [`domain::Domain::take`] → the program spawns tasks on [`exec::Executor`] → each
 //! polls channels; when none is ready the executor arms their wake requests and blocks in the CPU driver.

@@ -15,8 +15,8 @@ use crate::thread::sched::{Sleeper, wait_event};
 use crate::vspace::{Mapping, RW};
 use alloc::vec::Vec;
 use core::future::poll_fn;
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicU64, compiler_fence};
 use core::task::Poll;
 use skerry_abi::domain::slot;
 use skerry_abi::lrpc::{FIRST_OFFSET, HAND_OVER, LINE, WANTS_ROOM, wake};
@@ -145,6 +145,23 @@ impl Ring {
             self.tell_room();
         }
         Some(message)
+    }
+
+    /// Takes the next message of an interrupt; how often its line struck. Of a ring of two messages or more, in which only
+    /// that line's are.
+    ///
+    /// It is taken first and read after: until then the CPU driver raises its count. What strikes later is another message,
+    /// in another place.
+    pub(crate) fn take_count(&mut self) -> Option<u64> {
+        if self.header[0].load(Relaxed) as u32 == self.tail {
+            return None;
+        }
+        let line = self.lines[self.tail as usize & (self.lines.len() - 1)];
+        self.tail = self.tail.wrapping_add(1);
+        self.header[1].store(self.tail.into(), Relaxed);
+        // An interrupt may come between any two instructions, but on this core.
+        compiler_fence(SeqCst);
+        Some(line[3].load(Relaxed))
     }
 
     #[cold]

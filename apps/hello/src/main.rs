@@ -18,9 +18,9 @@
 
 extern crate alloc;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
-use alloc::string::String;
 use skerry_user::abi::CapType;
 use skerry_user::cap::{KERNEL, SELF};
 use skerry_user::vspace::RW;
