@@ -56,14 +56,14 @@ fn random_bytes_come_by_interrupt(island: &str, lines: RangeInclusive<u32>) {
         "{before} interrupts, then {after}: it is not by them that bytes come"
     );
     // They are counted, none twice: a buffer of 64 bytes raises one at most.
-    let buffers = (KEPT + 2 * BYTES).div_ceil(64) + 8;
-    assert!(after as usize <= buffers, "{after} interrupts for {buffers} buffers");
+    let buffers = (KEPT + 2 * BYTES).div_ceil(64) as u32 + 8;
+    assert!(after <= buffers, "{after} interrupts for {buffers} buffers");
     // Its lines are masked with it, and bound again by the next.
     for starts in 2..5 {
         ask(&system, "restart 0 rng");
         // Its host's line, through the monitor and the console's driver.
-        let line = system.wait_line(0, "pci] warning: rng: vanished; starting it again", HANG);
-        line.unwrap_or_else(|cause| panic!("{cause}"));
+        let told = system.wait_line(0, "pci] warning: rng: vanished; starting it again", HANG);
+        told.unwrap_or_else(|cause| panic!("{cause}"));
         let (bytes, interrupts) = random(&system);
         assert!(bytes != first && bytes != second && interrupts > 0, "{interrupts}");
         assert_eq!(driver(&system), (starts, line));

@@ -17,7 +17,8 @@ pub mod slot {
     pub const PAGE: CPtr = CPtr(4);
     /// The frame of its [`DomainInfo`](super::DomainInfo).
     pub const INFO: CPtr = CPtr(5);
-    /// `Kernel`: for `init` and the monitor whole, for others with `CONSOLE` alone.
+    /// `Kernel`: for `init` and the monitor whole, for drivers and servers with `CONSOLE` alone, for programs without
+    /// any right.
     pub const KERNEL: CPtr = CPtr(6);
     /// `Core`, all cores of the island.
     pub const CORES: CPtr = CPtr(7);
