@@ -74,7 +74,7 @@ pub struct Make {
 /// What the CPU driver answers.
 pub fn retype(source: CPtr, make: &Make, dest: CPtr) -> Result<(), Error> {
     let what = u32::from(make.ty as u8) | u32::from(make.level) << 8 | u32::from(make.rights.bits()) << 16;
-    let to = halves(slot::ROOT.0, dest.0);
+    let to = halves(CPtr::NULL.0, dest.0);
     invoke(source, Op::Retype, [halves(what, make.count), make.offset, make.len, to, 0]).map(drop)
 }
 
@@ -126,7 +126,7 @@ impl Ram {
 impl CNode {
     /// Copies `from` (own space) to `to` in this root's space, with at most `rights`.
     pub fn copy_in(self, from: CPtr, to: CPtr, rights: Rights) -> Result<(), Error> {
-        self.copy(slot::ROOT, from, to, rights)
+        self.copy(CPtr::NULL, from, to, rights)
     }
 
     /// Copies `from` in the space of `from_root` to `to` in this root's space.
@@ -191,15 +191,11 @@ impl VNode {
         invoke(self.0, Op::Unmap, [halves(entry, count), va, 0, 0, 0]).map(drop)
     }
 
-    /// Changes the flags of `count` entries from `entry`, which map `what`.
-    pub fn protect(self, entry: u32, count: u32, flags: MapFlags, what: CPtr) -> Result<(), Error> {
-        let (flags, mut done) = (u64::from(flags.bits()), 0);
-        while done < count {
-            // It stops where the flags were others before.
-            let entries = halves(entry + done, count - done);
-            done += invoke(self.0, Op::Protect, [entries, 0, flags, what.0.into(), 0])? as u32;
-        }
-        Ok(())
+    /// Changes the flags of `count` entries from `entry`: how many, at least one. It stops where the flags were others before.
+    #[inline]
+    pub fn protect(self, entry: u32, count: u32, flags: MapFlags) -> Result<u32, Error> {
+        let words = [halves(entry, count), 0, flags.bits().into(), 0, 0];
+        invoke(self.0, Op::Protect, words).map(|done| done as u32)
     }
 }
 

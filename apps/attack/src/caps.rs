@@ -125,17 +125,10 @@ fn map_garbage(domain: &mut Domain, t: &mut Trial) -> Result<(), Error> {
     t.refuse("the same slot again", Mapped, leaf.map(4, 1, frame, R, 0));
     let copy = domain.mem.copy(frame, Rights::all())?;
     t.refuse("over it", Mapped, leaf.map(3, 1, copy, R, 0));
-    let protect = |entry: u32, count: u32, flags: MapFlags, proof: CPtr| {
-        let words = [halves(entry, count), 0, flags.bits().into(), proof.0.into(), 0];
-        invoke(leaf.0, Op::Protect, words)
-    };
-    t.refuse("write without a capability", Error::NoRight, protect(3, 1, RW, CPtr::NULL));
-    t.refuse("write and execute", WriteExecute, protect(3, 1, RW | MapFlags::EXECUTE, frame));
-    t.refuse("what is not mapped", NotMapped, protect(5, 1, R, frame));
-    let other = domain.mem.frame(PAGE_SIZE)?.cap;
-    t.refuse("with another's capability", BadArgument, protect(3, 1, RW, other));
-    t.refuse("with no capability", EmptySlot, protect(3, 1, RW, CPtr(250)));
-    t.refuse("too many", BadArgument, protect(0, 513, R, CPtr::NULL));
+    t.refuse("write and execute", WriteExecute, leaf.protect(3, 1, RW | MapFlags::EXECUTE));
+    t.refuse("what is not mapped", NotMapped, leaf.protect(5, 1, R));
+    t.refuse("too many", BadArgument, leaf.protect(0, 513, R));
+    t.allow("write", leaf.protect(3, 1, RW));
     t.allow("away", leaf.unmap(3, 1, 0));
     t.refuse("away again", NotMapped, leaf.unmap(3, 1, 0));
     Ok(())
@@ -152,8 +145,7 @@ fn grow_rights(domain: &mut Domain, t: &mut Trial) -> Result<(), Error> {
     let again = domain.mem.copy(read, Rights::all())?;
     t.refuse("write through its copy", NoRight, leaf.map(0, 1, again, RW, 0));
     t.allow("read through it", leaf.map(0, 1, read, R, 0));
-    let words = [halves(0, 1), 0, RW.bits().into(), again.0.into(), 0];
-    t.refuse("protect with it", NoRight, invoke(leaf.0, Op::Protect, words));
+    t.refuse("have what it maps writable", NoRight, leaf.protect(0, 1, RW));
     let stuck = domain.mem.copy(frame, Rights::READ)?;
     t.refuse("copy without GRANT", NoRight, domain.mem.copy(stuck, Rights::READ));
     let blind = domain.mem.copy(frame, Rights::empty())?;

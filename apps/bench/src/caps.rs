@@ -124,9 +124,10 @@ fn pages(domain: &mut Domain) -> Result<Lines, MemError> {
     for count in [1, 512] {
         let mapped = |_| Ok(leaf.map(0, count, frame, RW, 0)?);
         let map = median(|_| Ok(()), |()| leaf.map(0, count, frame, RW, 0), |()| leaf.unmap(0, count, 0))?;
-        let protect =
-            median(mapped, |()| leaf.protect(0, count, R, CPtr::NULL), |()| leaf.unmap(0, count, 0))?;
-        let unprotect = median(mapped, |()| leaf.protect(0, count, RW, frame), |()| leaf.unmap(0, count, 0))?;
+        let protect = median(mapped, |()| leaf.protect(0, count, R).map(drop), |()| leaf.unmap(0, count, 0))?;
+        let read_only = |_| Ok(leaf.map(0, count, frame, R, 0)?);
+        let allow =
+            median(read_only, |()| leaf.protect(0, count, RW).map(drop), |()| leaf.unmap(0, count, 0))?;
         let unmap = median(mapped, |()| leaf.unmap(0, count, 0), |()| Ok(()))?;
         let copy = mem.slot()?;
         let copied = |_| {
@@ -135,7 +136,7 @@ fn pages(domain: &mut Domain) -> Result<Lines, MemError> {
         };
         let delete = median(copied, |()| ROOT.delete(copy), |()| Ok(()))?;
         for (what, ticks) in
-            [("map", map), ("protect", protect), ("allow", unprotect), ("unmap", unmap), ("delete", delete)]
+            [("map", map), ("protect", protect), ("allow", allow), ("unmap", unmap), ("delete", delete)]
         {
             lines.push((alloc::format!("cap.pages.{what}.{count}"), ticks));
         }

@@ -50,6 +50,20 @@ pub const ROOT_LEVEL: u8 = 3;
 /// The bits of an entry that are an address, at every level of either ISA.
 pub const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
+/// An entry's bits from here on are software's on either ISA, four at least (Intel SDM vol. 3, table 4-20; Arm ARM D8.3.1):
+/// what the capability that it was mapped with allows, the bits of [`MapFlags`] from [`MapFlags::WRITE`] on.
+const ALLOWED: u32 = 55;
+
+/// `flags` as an entry keeps them.
+pub const fn allowing(flags: MapFlags) -> u64 {
+    (flags.bits() as u64 >> 1 & 3) << ALLOWED
+}
+
+/// The flags that an entry keeps.
+pub const fn allowed(entry: u64) -> MapFlags {
+    MapFlags::from_bits_truncate((entry >> ALLOWED & 3) as u8 * MapFlags::WRITE.bits())
+}
+
 /// Bytes that one entry of a level-`level` table spans.
 pub const fn span(level: u8) -> u64 {
     1 << (12 + 9 * level as u64)

@@ -7,6 +7,8 @@ const WRITE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 /// Write-through and cache-disable together select PAT entry 3: uncached, in the PAT that every processor resets to.
 const UNCACHED: u64 = 1 << 3 | 1 << 4;
+/// [`MapFlags::DEVICE`].
+const DEVICE: u64 = MapFlags::DEVICE.bits() as u64;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 /// In a level-1 entry: a page, not a table.
@@ -32,19 +34,18 @@ impl PageFormat for X86Pages {
 
     fn page(pa: PhysAddr, flags: MapFlags, level: u8) -> u64 {
         let address = if level == 0 { ADDRESS } else { LARGE_ADDRESS };
+        // Two of the flags have the bits that they set: R/W, and PCD, which PWT lies below.
+        const { assert!(MapFlags::WRITE.bits() as u64 == WRITE) };
+        const { assert!(DEVICE | DEVICE >> 1 == UNCACHED) };
+        let bits = u64::from(flags.bits());
         let mut entry = (pa.0 & address) | PRESENT | ACCESSED | DIRTY;
+        entry |= bits & (WRITE | DEVICE) | bits >> 1 & DEVICE >> 1;
         if level > 0 {
             entry |= LARGE;
         }
-        if flags.contains(MapFlags::WRITE) {
-            entry |= WRITE;
-        }
         // A request for both is a caller's mistake; no entry of ours is ever writable and executable.
-        if !flags.contains(MapFlags::EXECUTE) || flags.contains(MapFlags::WRITE) {
+        if flags & (MapFlags::WRITE | MapFlags::EXECUTE) != MapFlags::EXECUTE {
             entry |= NO_EXECUTE;
-        }
-        if flags.contains(MapFlags::DEVICE) {
-            entry |= UNCACHED;
         }
         entry | if flags.contains(MapFlags::USER) { USER } else { GLOBAL }
     }

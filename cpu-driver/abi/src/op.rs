@@ -52,8 +52,7 @@ pub enum Op {
     /// VNode: unmaps w1 hi entries from entry w1 lo. (w2 is unused: all translations of user addresses are forgotten.)
     Unmap = 21,
     /// VNode: changes flags of entries that have the same flags, from entry w1 lo on, at most w1 hi (to executable: at most
-    /// 32). w3: flags; w4: CPtr of the mapped capability, which must carry the rights and hold the pages, or 0: then flags
-    /// can only be taken away. Value: how many it changed, at least one.
+    /// 32). w3: flags, at most what the capability allowed that they were mapped with. Value: how many it changed, at least one.
     Protect = 22,
 
     /// Dispatcher: w1 lo: root CNode, w1 hi: root VNode, w2 lo: frame of the dispatcher page, w2 hi: [`Endpoint`](crate::CapType::Endpoint)

@@ -38,7 +38,7 @@ pub struct Db {
 impl Db {
     /// The empty database of `core`.
     pub const fn new(core: CoreId) -> Self {
-        Self { core, ram: Index::new(), rest: Index::new() }
+        Self { core, ram: Index::new(true), rest: Index::new(false) }
     }
 
     const fn index(&mut self, ty: CapType) -> &mut Index {
@@ -74,23 +74,32 @@ impl Db {
     /// nobody can map what the CPU driver keeps there. [`Error::Full`] if too much lies there to look at.
     /// [`Error::SlotInUse`].
     pub fn adopt<S: Store>(&mut self, store: &mut S, at: SlotRef, cap: &Cap) -> Result<(), Error> {
-        let mut innermost = cap.owner;
-        let mut layers = 0..MAX_LAYERS;
-        for index in [&self.ram, &self.rest] {
-            let mut found = index.overlap_after(store, Class::FIRST, cap.base, cap.end());
-            while !found.is_none() {
-                let over = store.slot(found).cap().ok_or(Error::EmptySlot)?;
-                let around = over.base <= cap.base && over.end() >= cap.end();
-                match over.ty {
-                    // What holds more comes first, so the last one that holds all of it is who it was given to.
-                    CapType::Ram if around => innermost = over.owner,
-                    CapType::Ram if over.owner != cap.owner => return Err(Error::Overlap),
-                    CapType::VNode | CapType::CNode | CapType::Dispatcher => return Err(Error::Overlap),
-                    _ => {}
-                }
-                layers.next().ok_or(Error::Full)?;
-                found = index.overlap_after(store, store.slot(found).class(), cap.base, cap.end());
+        let (mut innermost, mut layers) = (cap.owner, 0..MAX_LAYERS);
+        let mut found = self.ram.overlap_after(store, Class::FIRST, cap.base, cap.end());
+        while !found.is_none() {
+            let over = store.slot(found).cap().ok_or(Error::EmptySlot)?;
+            if over.base <= cap.base && over.end() >= cap.end() {
+                // What holds more comes first, so the last one that holds all of it is who it was given to.
+                innermost = over.owner;
+            } else if over.owner != cap.owner {
+                return Err(Error::Overlap);
             }
+            layers.next().ok_or(Error::Full)?;
+            found = self.ram.overlap_after(store, store.slot(found).class(), cap.base, cap.end());
+        }
+        // Of this core's own objects only the one before can reach in: they do not nest, nor do others lie in them.
+        let Gap { before, after: mut found } =
+            self.rest.gap(store, &(Class::first_at(cap.base), SlotRef::NONE));
+        if !before.is_none() && store.slot(before).far() > cap.base {
+            found = before;
+        }
+        while !found.is_none() && store.slot(found).place < cap.end() {
+            let slot = store.slot(found);
+            if [CapType::VNode, CapType::CNode, CapType::Dispatcher].into_iter().any(|ty| slot.is(ty)) {
+                return Err(Error::Overlap);
+            }
+            layers.next().ok_or(Error::Full)?;
+            found = self.rest.upper_bound(store, slot.class());
         }
         if innermost == cap.owner { self.insert(store, at, cap) } else { Err(Error::Overlap) }
     }
@@ -152,27 +161,23 @@ impl Db {
         if source.owner != self.core || (info.exclusive && slot.has_flag(FLAG_REMOTE)) {
             return Err(Error::Remote);
         }
-        let fits = match new.size {
-            Size::Bytes(bytes) => what.len == bytes,
-            Size::Pages => what.len.is_multiple_of(PAGE_SIZE),
-            Size::Any => true,
-        };
-        let aligned =
-            new.size == Size::Any || (source.base.wrapping_add(what.offset)).is_multiple_of(PAGE_SIZE);
-        let level_ok = if what.ty == CapType::VNode { what.level < 4 } else { what.level == 0 };
+        let start = source.base.wrapping_add(what.offset);
         let total = what.len.checked_mul(u64::from(what.count)).ok_or(Error::BadArgument)?;
         let end = what.offset.checked_add(total).ok_or(Error::BadArgument)?;
-        if !fits || !aligned || !level_ok || total == 0 || end > source.len {
-            return Err(Error::BadArgument);
-        }
+        let fits = match new.size {
+            Size::Bytes(bytes) => what.len == bytes && start.is_multiple_of(PAGE_SIZE),
+            Size::Pages => (what.len | start).is_multiple_of(PAGE_SIZE),
+            Size::Any => true,
+        };
+        let level_ok = what.level < if what.ty == CapType::VNode { 4 } else { 1 };
         // A sub-range of the same type must be shorter, or it would be a copy in disguise.
-        if what.ty == source.ty && what.len == source.len {
+        let copy = what.ty == source.ty && what.len == source.len;
+        if !fits || !level_ok || total == 0 || end > source.len || copy {
             return Err(Error::BadArgument);
         }
         if !info.exclusive {
             return Ok((source, None));
         }
-        let start = source.base + what.offset;
         let stop = start + total;
         // RAM nests. Mostly no other was made of this one: then what comes next is behind it.
         let next = self.ram.beside(store, from, 1);
@@ -191,8 +196,8 @@ impl Db {
         Ok((source, (what.ty != CapType::Ram).then_some(gap)))
     }
 
-    /// Makes `what.count` objects out of `from`; object *n* goes to the empty slot `dest(n)`. All or nothing. Answers the
-    /// source capability. The memory of types that must start as zero is the caller's to clear, before anyone sees it.
+    /// Makes `what.count` objects out of `from`; object *n* goes to the empty slot `dest(n)`. All or nothing. Answers where
+    /// the first begins. The memory of types that must start as zero is the caller's to clear, before anyone sees it.
     ///
     /// # Errors
     /// [`Error::EmptySlot`], [`Error::Busy`], [`Error::Remote`] (another core owns it or holds copies),
@@ -203,23 +208,27 @@ impl Db {
         from: SlotRef,
         what: &Retype,
         dest: impl Fn(u32) -> SlotRef,
-    ) -> Result<Cap, Error> {
+    ) -> Result<u64, Error> {
         let (source, mut gap) = self.check_retype(store, from, what, dest(0))?;
-        if (0..what.count).any(|n| !store.slot(dest(n)).is_empty()) {
-            return Err(Error::SlotInUse);
-        }
         for n in 0..what.count {
-            let base = source.base + what.offset + u64::from(n) * what.len;
-            let mut cap = Cap::new(what.ty, base, what.len, self.core);
-            (cap.rights, cap.level) = (source.rights & what.rights, what.level);
-            let (at, index) = (dest(n), self.index(what.ty));
+            if !store.slot(dest(n)).is_empty() {
+                return Err(Error::SlotInUse);
+            }
+        }
+        let start = source.base + what.offset;
+        let mut cap = Cap::new(what.ty, start, what.len, self.core);
+        (cap.rights, cap.level) = (source.rights & what.rights, what.level);
+        let index = self.index(what.ty);
+        for n in 0..what.count {
+            let at = dest(n);
             store.slot_mut(at).fill(&cap);
             match gap.take() {
                 Some(gap) => index.insert_at(store, at, gap),
                 None => index.insert(store, at),
             }
+            cap.base += what.len;
         }
-        Ok(source)
+        Ok(start)
     }
 
     /// Empties a slot. If no other for the same object is left on this core ([`has_copy`](Self::has_copy)), the caller
@@ -295,7 +304,7 @@ impl Db {
             let same = store.slot(found).cap().is_some_and(|it| it.ty == cap.ty);
             return if same && !types::of(cap.ty).children.contains(cap.ty) { SlotRef::NONE } else { found };
         }
-        let found = self.rest.lower_bound(store, slot.class().first_there());
+        let found = self.rest.lower_bound(store, Class::first_at(slot.place));
         if cap.ty == CapType::Ram && inside(found) { found } else { SlotRef::NONE }
     }
 

@@ -1,6 +1,6 @@
-//! Capabilities of one core, ordered by address: an AVL tree threaded through the slots themselves, each node knowing the
-//! highest end below it. Deterministic bounds matter here: no user may choose addresses that make a kernel entry long
-//! (rule `bounded`), which is why it is not a treap.
+//! Capabilities of one core, ordered by address: an AVL tree threaded through the slots themselves. Deterministic bounds
+//! matter here: no user may choose addresses that make a kernel entry long (rule `bounded`), which is why it is not a treap.
+//! Where ranges nest deeply each node knows the highest end below it, which every change must carry up to the root.
 //!
 //! Ranges are *laminar*: two either nest or are disjoint, since objects are only ever made by taking sub-ranges. So what
 //! was made of a range follows it in order, as far as it reaches.
@@ -8,9 +8,11 @@
 use crate::slot::{Class, Slot, SlotRef, Store};
 
 /// The tree's root. The nodes are in the [`Store`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Index {
     root: SlotRef,
+    /// Whether nodes know the highest end below them.
+    nests: bool,
 }
 
 /// `(class, slot address)`: unique for every slot.
@@ -36,20 +38,21 @@ fn precedes(slot: &Slot, at: SlotRef, key: &Key) -> bool {
     if slot.place == key.0.place() { (slot.class(), at) < *key } else { slot.place < key.0.place() }
 }
 
-/// Height, and highest end, of the subtree at `at`.
+/// Height of the subtree at `at`.
 #[inline(always)]
-fn measure<S: Store>(store: &S, at: SlotRef) -> (u8, u64) {
-    if at.is_none() {
-        return (0, 0);
-    }
-    let slot = store.slot(at);
-    (slot.height, slot.max_end)
+fn height<S: Store>(store: &S, at: SlotRef) -> u8 {
+    if at.is_none() { 0 } else { store.slot(at).height }
+}
+
+/// Highest end in the subtree at `at`, where nodes know it.
+fn max_end<S: Store>(store: &S, at: SlotRef) -> u64 {
+    if at.is_none() { 0 } else { store.slot(at).max_end }
 }
 
 impl Index {
-    /// An empty index.
-    pub const fn new() -> Self {
-        Self { root: SlotRef::NONE }
+    /// An empty index; `nests`: [`overlap_after`](Self::overlap_after) will be asked.
+    pub const fn new(nests: bool) -> Self {
+        Self { root: SlotRef::NONE, nests }
     }
 
     /// The neighbours of `key` in order.
@@ -79,30 +82,26 @@ impl Index {
         let parent = if behind { gap.before } else { gap.after };
         let slot = store.slot_mut(at);
         (slot.child, slot.parent, slot.height) = ([SlotRef::NONE; 2], parent, 1);
-        slot.max_end = slot.far();
+        slot.max_end = if self.nests { slot.far() } else { 0 };
         if parent.is_none() {
             self.root = at;
             return;
         }
-        let far = store.slot(at).max_end;
         let slot = store.slot_mut(parent);
         slot.child[usize::from(behind)] = at;
         // Beside another child, it changes no height.
-        if slot.height == 1 || slot.max_end < far {
-            self.retrace(store, parent, SlotRef::NONE);
+        if slot.height == 1 || self.nests {
+            self.retrace(store, parent);
         }
     }
 
     /// Takes a slot out. It keeps its capability.
     pub(crate) fn remove<S: Store>(&mut self, store: &mut S, at: SlotRef) {
-        let ([left, right], parent) = {
-            let slot = store.slot(at);
-            (slot.child, slot.parent)
-        };
+        let Slot { child: [left, right], parent, height, .. } = *store.slot(at);
         if left.is_none() || right.is_none() {
             let child = if left.is_none() { right } else { left };
             self.replace_child(store, parent, at, child);
-            self.retrace(store, parent, SlotRef::NONE);
+            self.retrace(store, parent);
             return;
         }
         // Two children: the successor takes the place. It has no left child.
@@ -116,11 +115,11 @@ impl Index {
             store.slot_mut(right).parent = next;
             next_parent
         };
-        store.slot_mut(next).child[0] = left;
+        let slot = store.slot_mut(next);
+        (slot.child[0], slot.height) = (left, height);
         store.slot_mut(left).parent = next;
         self.replace_child(store, parent, at, next);
-        // The successor stands where it never stood: what it says of its subtree is stale until it is reached.
-        self.retrace(store, from, next);
+        self.retrace(store, from);
     }
 
     /// The last node on `side` of the subtree at `at`.
@@ -172,7 +171,7 @@ impl Index {
     }
 
     fn search<S: Store>(&self, store: &S, at: SlotRef, after: Class, start: u64, stop: u64) -> SlotRef {
-        if measure(store, at).1 <= start {
+        if max_end(store, at) <= start {
             return SlotRef::NONE;
         }
         let slot = store.slot(at);
@@ -204,28 +203,30 @@ impl Index {
         }
     }
 
-    /// Restores height, balance and `max_end` from `at` upwards, until nothing changes any more; never stops below or at
-    /// `stale`.
-    fn retrace<S: Store>(&mut self, store: &mut S, mut at: SlotRef, mut stale: SlotRef) {
+    /// Restores height and balance from `at` upwards, until nothing changes any more.
+    fn retrace<S: Store>(&mut self, store: &mut S, mut at: SlotRef) {
         while !at.is_none() {
-            let slot = store.slot(at);
-            let [left, right] = slot.child;
-            let (up, before) = (slot.parent, (slot.height, slot.max_end));
-            let ((hl, el), (hr, er)) = (measure(store, left), measure(store, right));
+            let Slot { child: [left, right], parent: up, height: before, .. } = *store.slot(at);
+            let (hl, hr) = (height(store, left), height(store, right));
             if hl.abs_diff(hr) > 1 {
                 self.rebalance(store, at, usize::from(hr > hl));
+            } else if before != hl.max(hr) + 1 || self.nests {
+                self.refresh(store, at);
             } else {
-                let now = (hl.max(hr) + 1, slot.far().max(el).max(er));
-                if now == before && stale.is_none() {
-                    return;
-                }
-                let slot = store.slot_mut(at);
-                (slot.height, slot.max_end) = now;
-            }
-            if at == stale {
-                stale = SlotRef::NONE;
+                return;
             }
             at = up;
+        }
+    }
+
+    /// Height, and highest end, of the subtree at `at`, from its children's.
+    fn refresh<S: Store>(&self, store: &mut S, at: SlotRef) {
+        let [left, right] = store.slot(at).child;
+        let height = height(store, left).max(height(store, right)) + 1;
+        store.slot_mut(at).height = height;
+        if self.nests {
+            let end = store.slot(at).far().max(max_end(store, left)).max(max_end(store, right));
+            store.slot_mut(at).max_end = end;
         }
     }
 
@@ -233,7 +234,7 @@ impl Index {
     fn rebalance<S: Store>(&mut self, store: &mut S, at: SlotRef, side: usize) {
         let heavy = store.slot(at).child[side];
         let child = store.slot(heavy).child;
-        if measure(store, child[1 - side]).0 > measure(store, child[side]).0 {
+        if height(store, child[1 - side]) > height(store, child[side]) {
             self.rotate(store, heavy, 1 - side);
         }
         self.rotate(store, at, side);
@@ -250,16 +251,14 @@ impl Index {
         }
         self.replace_child(store, parent, at, child);
         store.slot_mut(at).parent = child;
-        for node in [at, child] {
-            let [(hl, el), (hr, er)] = store.slot(node).child.map(|below| measure(store, below));
-            let slot = store.slot_mut(node);
-            (slot.height, slot.max_end) = (hl.max(hr) + 1, slot.far().max(el).max(er));
-        }
+        self.refresh(store, at);
+        self.refresh(store, child);
     }
 
     /// Checks every invariant, and panics if one does not hold; the number of slots in the index. For tests.
     pub(crate) fn check<S: Store>(&self, store: &S) -> usize {
         fn walk<S: Store>(
+            index: &Index,
             store: &S,
             at: SlotRef,
             parent: SlotRef,
@@ -270,14 +269,15 @@ impl Index {
             }
             let slot = store.slot(at);
             assert_eq!(slot.parent, parent, "parent link");
-            let (hl, el, nl) = walk(store, slot.child[0], at, last);
+            let (hl, el, nl) = walk(index, store, slot.child[0], at, last);
             assert!(last.replace(key(store, at)) < Some(key(store, at)), "order");
-            let (hr, er, nr) = walk(store, slot.child[1], at, last);
+            let (hr, er, nr) = walk(index, store, slot.child[1], at, last);
             assert!(hl.abs_diff(hr) <= 1, "balance");
             assert_eq!(slot.height, hl.max(hr) + 1, "height");
-            assert_eq!(slot.max_end, slot.far().max(el).max(er), "max_end");
+            let end = if index.nests { slot.far().max(el).max(er) } else { 0 };
+            assert_eq!(slot.max_end, end, "max_end");
             (slot.height, slot.max_end, nl + nr + 1)
         }
-        walk(store, self.root, SlotRef::NONE, &mut None).2
+        walk(self, store, self.root, SlotRef::NONE, &mut None).2
     }
 }

@@ -79,7 +79,7 @@ pub struct Slot {
     /// What comes before it, and what comes after it.
     pub(crate) child: [SlotRef; 2],
     pub(crate) parent: SlotRef,
-    /// The highest end of any range in this slot's subtree.
+    /// Where ranges nest: the highest end of any in this slot's subtree.
     pub(crate) max_end: u64,
 }
 
@@ -188,7 +188,7 @@ const SPACE: u32 = 60;
 
 impl Class {
     /// Comes before every capability's.
-    pub(crate) const FIRST: Self = Self { place: 0, shortness: 0, rank_type: 0 };
+    pub(crate) const FIRST: Self = Self::first_at(0);
 
     #[inline]
     pub(crate) fn new(ty: CapType, base: u64, len: u64) -> Self {
@@ -196,9 +196,9 @@ impl Class {
         Self { place: u64::from(space) << SPACE | base, shortness: !len, rank_type }
     }
 
-    /// Comes before everything that starts where this does.
-    pub(crate) const fn first_there(&self) -> Self {
-        Self { place: self.place, ..Self::FIRST }
+    /// Comes before everything that starts at `place`.
+    pub(crate) const fn first_at(place: u64) -> Self {
+        Self { place, shortness: 0, rank_type: 0 }
     }
 
     /// The space and base, as one number that orders ranges of different spaces apart.

@@ -14,16 +14,16 @@ type Row<M> = (Types, Rights, Operate<M>);
 
 /// The arguments of an invocation, and whom it addresses.
 #[derive(Clone, Copy)]
-pub(crate) struct Call {
+pub(crate) struct Call<'a> {
     /// The slot invoked.
     pub at: SlotRef,
     /// What is in it.
     pub cap: Cap,
     /// Words 1 to 5, at the same indices; word 0 is spent.
-    pub w: [u64; 6],
+    pub w: &'a [u64; 6],
 }
 
-impl Call {
+impl Call<'_> {
     /// The low half of word `n`.
     pub const fn lo(&self, n: usize) -> u32 {
         self.w[n] as u32
@@ -103,8 +103,10 @@ impl<M: Machine> Kernel<M> {
 
     /// Does what the six words ask for.
     #[inline(never)]
-    pub(crate) fn operate(&mut self, w: [u64; 6]) -> Result<Outcome, Error> {
-        let (at, cap) = self.lookup(CPtr(w[0] as u32))?;
+    pub(crate) fn operate(&mut self, w: &[u64; 6]) -> Result<Outcome, Error> {
+        let root = self.own_root();
+        let at = self.slot_at(root, CPtr(w[0] as u32))?;
+        let cap = self.memory.slot(at).cap().ok_or(Error::EmptySlot)?;
         let rows = const { &Self::ROWS };
         let &(types, rights, run) = rows.get((w[0] >> 32) as usize).ok_or(Error::NoSuchOp)?;
         if !types.contains(cap.ty) {

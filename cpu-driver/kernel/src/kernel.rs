@@ -111,7 +111,7 @@ impl<M: Machine> Kernel<M> {
             return self.run(next);
         }
         let current = self.schedule.current;
-        let (code, value) = match self.operate(words) {
+        let (code, value) = match self.operate(&words) {
             Ok(Outcome::Value(value)) => (0, value),
             Ok(Outcome::Switched) => return self.dispatch(),
             Err(error) => (error as u64, 0),

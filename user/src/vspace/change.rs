@@ -24,30 +24,15 @@ pub(super) struct Holed {
     runs: u32,
 }
 
-/// Changes the flags of `at..stop`, which lies in the run `nth` of a table. The capability is shown only where a right
-/// comes back: that the CPU driver looks at it costs as much as the rest.
+/// Changes the flags of `at..stop`, which lies in one run of a table.
 #[inline]
-fn reflag_part(
-    node: &mut Node,
-    nth: usize,
-    run: Run,
-    (at, stop): (u64, u64),
-    flags: MapFlags,
-) -> Result<(), VmError> {
+fn reflag_part(node: &Node, (at, stop): (u64, u64), flags: MapFlags) -> Result<(), VmError> {
     let (mut first, end) = node.entries(at, stop);
-    let whole = (first, end) == (run.first, run.end);
     let most = if flags.contains(MapFlags::EXECUTE) { MAX_EXECUTABLE as u16 } else { ENTRIES as u16 };
-    let rights = flags.intersection(MapFlags::WRITE.union(MapFlags::EXECUTE));
-    let proof = if run.least().contains(rights) { CPtr::NULL } else { run.cap };
-    node.runs[nth] = run.with_least(run.least() & flags);
     while first < end {
-        let upto = end.min(first + most);
-        let count = u32::from(upto - first);
-        node.table().protect(first.into(), count, flags, proof).map_err(refused("protecting"))?;
-        first = upto;
-    }
-    if whole {
-        node.runs[nth] = run.with_least(flags);
+        let count = (end - first).min(most);
+        let done = node.table().protect(first.into(), count.into(), flags);
+        first += done.map_err(refused("protecting"))? as u16;
     }
     Ok(())
 }
@@ -150,7 +135,7 @@ impl Space {
         let (first, end) = node.entries(cut.va, cut.end);
         let count = u32::from(end - first);
         node.table().map(first.into(), count, cap, flags, offset).map_err(refused("mapping"))?;
-        node.insert(Run::new((first, end), cap, hold, base, flags));
+        node.insert(Run::new((first, end), cap, hold, base));
         Ok(())
     }
 
@@ -207,16 +192,15 @@ impl Space {
 
     /// Changes the flags of a range.
     pub(super) fn reflag(&mut self, va: u64, end: u64, flags: MapFlags) -> Result<(), VmError> {
-        if let Some(((place, nth), run)) = self.in_one_run(va, end) {
-            return reflag_part(self.tables.node_mut(place), nth, run, (va, end), flags);
+        if let Some(((place, _), _)) = self.in_one_run(va, end) {
+            return reflag_part(self.tables.node(place), (va, end), flags);
         }
         self.covered(va, end)?;
         let mut at = va;
         while at < end {
-            let (place, nth) = self.tables.find(at).ok_or(VmError::NotMapped(at))?;
-            let (node, run) = self.tables.run((place, nth));
+            let (node, run) = self.tables.run(self.tables.find(at).ok_or(VmError::NotMapped(at))?);
             let stop = node.addresses(run.first, run.end).1.min(end);
-            reflag_part(self.tables.node_mut(place), nth, run, (at, stop), flags)?;
+            reflag_part(node, (at, stop), flags)?;
             at = stop;
         }
         Ok(())

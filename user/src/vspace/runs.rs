@@ -4,7 +4,6 @@ use crate::cap::VNode;
 use crate::mem::Object;
 use alloc::vec::Vec;
 use skerry_abi::{CPtr, PAGE_SIZE};
-use skerry_hal::MapFlags;
 use skerry_hal::addr::LARGE_PAGE;
 use skerry_hal::paging::{ENTRIES, index, span};
 
@@ -32,28 +31,14 @@ pub struct Run {
     pub first: u16,
     /// First entry after it.
     pub end: u16,
-    /// Where the frame lies, if it is the library's; in the lowest bits a [`Hold`], and above it the flags that every page
-    /// of the run has at least.
+    /// Where the frame lies, if it is the library's; in the lowest bits a [`Hold`].
     origin: u64,
 }
 
 impl Run {
-    /// Entries `first..end`, mapped with `cap` and `flags`; `base` is where the frame lies if it is [`Hold::Own`].
-    pub const fn new((first, end): (u16, u16), cap: CPtr, hold: Hold, base: u64, flags: MapFlags) -> Self {
-        Self { cap, first, end, origin: base | (flags.bits() as u64) << 2 | hold as u64 }
-    }
-
-    /// Flags that every page of it has at least: fewer can be asked for without a capability.
-    #[inline]
-    pub const fn least(&self) -> MapFlags {
-        MapFlags::from_bits_truncate((self.origin >> 2) as u8)
-    }
-
-    /// The same run, all of whose pages have at least `flags`.
-    #[inline]
-    pub const fn with_least(self, flags: MapFlags) -> Self {
-        let rest = self.origin & !((MapFlags::all().bits() as u64) << 2);
-        Self { origin: rest | (flags.bits() as u64) << 2, ..self }
+    /// Entries `first..end`, mapped with `cap`; `base` is where the frame lies if it is [`Hold::Own`].
+    pub const fn new((first, end): (u16, u16), cap: CPtr, hold: Hold, base: u64) -> Self {
+        Self { cap, first, end, origin: base | hold as u64 }
     }
 
     /// The part of it from entry `first` up to `end`.
@@ -88,6 +73,8 @@ pub struct Node {
     pub start: u64,
     /// In order of addresses.
     pub runs: Vec<Run>,
+    /// The run put in last, which is often asked for next.
+    pub last: usize,
 }
 
 impl Node {
@@ -114,8 +101,9 @@ impl Node {
     #[inline]
     pub fn position(&self, va: u64) -> Option<usize> {
         let entry = index(va, self.level) as u16;
-        let at = self.runs.partition_point(|run| run.end <= entry);
-        self.runs.get(at).is_some_and(|run| run.first <= entry).then_some(at)
+        let holds = |at: usize| self.runs.get(at).is_some_and(|run| run.first <= entry && entry < run.end);
+        let at = if holds(self.last) { self.last } else { self.runs.partition_point(|run| run.end <= entry) };
+        holds(at).then_some(at)
     }
 
     /// The first mapped address in `va..end`.
@@ -130,8 +118,8 @@ impl Node {
     /// Adds a run, where there is none.
     #[inline]
     pub fn insert(&mut self, run: Run) {
-        let at = self.runs.partition_point(|other| other.first < run.first);
-        self.runs.insert(at, run);
+        self.last = self.runs.partition_point(|other| other.first < run.first);
+        self.runs.insert(self.last, run);
     }
 }
 

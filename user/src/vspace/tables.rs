@@ -123,7 +123,7 @@ impl Tables {
             return Err(VmError::Refused("hanging in a page table", error));
         }
         let (start, place) = (first(level, va), self.nodes.len());
-        self.nodes.push(Node { object: made, level, start, runs: Vec::new() });
+        self.nodes.push(Node { object: made, level, start, runs: Vec::new(), last: 0 });
         self.places.insert((level, start), place);
         Ok(place)
     }

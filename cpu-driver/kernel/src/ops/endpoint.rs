@@ -149,7 +149,7 @@ impl<M: Machine> Kernel<M> {
             let slot = self.memory.read_shared(PhysAddr(ring.header.0 + offset_of!(Header, receive) as u64));
             cap = self.transfer(current, call.cptr_lo(5), at, CPtr(slot as u32))?;
         }
-        let [_, a, b, c, d, _] = call.w;
+        let [_, a, b, c, d, _] = *call.w;
         self.post(to, [halves(kind::MESSAGE, cap), call.cap.extra, a, b, c, d]);
         self.raise(at, ring.events, false);
         Ok(self.after_waking(0))
@@ -205,7 +205,7 @@ impl<M: Machine> Kernel<M> {
         if client == server {
             return Err(Error::BadArgument);
         }
-        let [_, a, b, c, d, e] = call.w;
+        let [_, a, b, c, d, e] = *call.w;
         let letter = Letter { ring, badge: call.cap.extra, words: [a, b, c, d, e] };
         self.memory.dcb(client).letter = letter;
         let dcb = self.memory.dcb(client);
@@ -269,7 +269,7 @@ impl<M: Machine> Kernel<M> {
                 let to = CPtr((self.memory.dcb(client).letter.words[4] >> 32) as u32);
                 cap = self.transfer(at, call.cptr_lo(5), client, to)?;
             }
-            let [_, a, b, c, d, _] = call.w;
+            let [_, a, b, c, d, _] = *call.w;
             self.memory.dcb(at).caller = DcbRef::NONE;
             self.end_call(client, 0);
             self.memory.dcb(client).context.set_words([a, b, c, d, u64::from(cap)]);

@@ -34,13 +34,12 @@ impl<M: Machine> Kernel<M> {
         }
         let to = self.destination(call.cptr_lo(4), CPtr(first.0))?;
         let dest = |n: u32| skerry_caps::SlotRef(to.0 + u64::from(n) * skerry_abi::cap::SLOT_BYTES);
-        let source = self.caps.retype(&mut self.memory, call.at, &what, dest)?;
+        let base = self.caps.retype(&mut self.memory, call.at, &what, dest)?;
         if zeroed {
-            let base = PhysAddr(source.base + what.offset);
-            self.memory.clear(base, what.len * u64::from(what.count));
+            self.memory.clear(PhysAddr(base), what.len * u64::from(what.count));
             if what.ty == CapType::VNode && what.level == skerry_hal::paging::ROOT_LEVEL {
                 for n in 0..u64::from(what.count) {
-                    self.memory.machine().init_root(PhysAddr(base.0 + n * what.len));
+                    self.memory.machine().init_root(PhysAddr(base + n * what.len));
                 }
             }
         }

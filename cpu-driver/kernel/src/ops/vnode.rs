@@ -6,8 +6,11 @@ use crate::kernel::{Kernel, Outcome};
 use core::sync::atomic::Ordering::Relaxed;
 use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, PhysAddr, Rights};
 use skerry_caps::{Cap, SlotRef, Store};
-use skerry_hal::paging::{ADDRESS, ENTRIES, ROOT_LEVEL, span};
+use skerry_hal::paging::{ADDRESS, ENTRIES, ROOT_LEVEL, allowed, allowing, span};
 use skerry_hal::{Machine, MapFlags, PageFormat, Pte};
+
+/// What a capability's rights decide, with the same bits in both.
+const RIGHTS: MapFlags = MapFlags::READ.union(MapFlags::WRITE).union(MapFlags::EXECUTE);
 
 /// Pages of instructions that one mapping may make fetchable: bounds the cache maintenance, on ARM five instructions a line.
 const MAX_EXECUTABLE: u32 = 32;
@@ -40,10 +43,8 @@ impl<M: Machine> Kernel<M> {
     fn entries(call: &Call) -> Result<(u32, u32), Error> {
         let (first, count) = (call.lo(1), call.hi(1));
         let user = if call.cap.level == ROOT_LEVEL { M::Pages::USER_ROOT_ENTRIES } else { ENTRIES };
-        match first.checked_add(count) {
-            Some(end) if count > 0 && end as usize <= user => Ok((first, count)),
-            _ => Err(Error::BadArgument),
-        }
+        let inside = count > 0 && u64::from(first) + u64::from(count) <= user as u64;
+        if inside { Ok((first, count)) } else { Err(Error::BadArgument) }
     }
 
     pub(crate) fn map(&mut self, call: &Call) -> Result<Outcome, Error> {
@@ -63,36 +64,39 @@ impl<M: Machine> Kernel<M> {
             }
             self.memory.set_entry(table, first as usize, M::Pages::table(PhysAddr(cap.base)));
         } else {
-            let flags = Self::flags_for(&cap, self.core, call.w[3])?;
-            let page = span(call.cap.level);
+            let level = call.cap.level;
+            let (flags, may) = Self::flags_for(&cap, self.core, call.w[3])?;
             let base = cap.base.checked_add(call.w[4]).ok_or(Error::BadArgument)?;
-            let len = u64::from(count) * page;
+            let len = u64::from(count) * span(level);
             let inside = call.w[4].checked_add(len).is_some_and(|end| end <= cap.len);
-            if call.cap.level > 1 || !inside || !base.is_multiple_of(page) {
+            if level > 1 || !inside || !base.is_multiple_of(span(level)) {
                 return Err(Error::BadArgument);
             }
-            if flags.contains(MapFlags::EXECUTE) {
-                if count > MAX_EXECUTABLE || call.cap.level != 0 {
-                    return Err(Error::BadArgument);
-                }
-                self.memory.machine().sync_instructions(PhysAddr(base), len);
-            }
-            let mut pte = M::Pages::page(PhysAddr(base), flags, call.cap.level);
+            let mut pte = M::Pages::page(PhysAddr(base), flags, level) | allowing(may);
+            Self::executable(flags, level, count)?;
             for entry in self.memory.entries(table, first as usize, count as usize) {
                 entry.store(pte, Relaxed);
                 // The address lies in an entry as it is (`ADDRESS`), and the range ends below 2^48.
-                pte += page;
+                pte += span(level);
             }
+            self.make_fetchable(flags, table, first, count);
         }
         self.memory.slot_mut(from).set_extra(Mapping { table, entry: first, count }.pack());
         self.memory.machine().sync_tables();
         Ok(Outcome::Value(0))
     }
 
-    /// The flags to map `cap` with when the user asks for `bits`.
-    fn flags_for(cap: &Cap, core: CoreId, bits: u64) -> Result<MapFlags, Error> {
-        let asked = u8::try_from(bits).ok().and_then(MapFlags::from_bits).ok_or(Error::BadArgument)?;
-        let mut flags = (asked & !MapFlags::DEVICE) | MapFlags::READ | MapFlags::USER;
+    /// The flags that a word means.
+    fn asked(bits: u64) -> Result<MapFlags, Error> {
+        if bits & !u64::from(MapFlags::all().bits()) != 0 {
+            return Err(Error::BadArgument);
+        }
+        Ok(MapFlags::from_bits_truncate(bits as u8))
+    }
+
+    /// The flags to map `cap` with when the user asks for `bits`, and what may be asked for later.
+    fn flags_for(cap: &Cap, core: CoreId, bits: u64) -> Result<(MapFlags, MapFlags), Error> {
+        let mut flags = (Self::asked(bits)? & !MapFlags::DEVICE) | MapFlags::READ | MapFlags::USER;
         match cap.ty {
             CapType::Frame | CapType::WindowFrame => {}
             CapType::DeviceFrame => flags |= MapFlags::DEVICE,
@@ -101,19 +105,32 @@ impl<M: Machine> Kernel<M> {
         if !flags.is_sound() {
             return Err(Error::WriteExecute);
         }
+        const { assert!(RIGHTS.bits() == Rights::READ.union(Rights::WRITE).union(Rights::EXECUTE).bits()) };
+        let mut may = MapFlags::from_bits_truncate(cap.rights.bits()) & RIGHTS;
         // Instructions are made fetchable through the CPU driver's own view of RAM, where it has no other memory.
-        if flags.contains(MapFlags::EXECUTE) && (cap.ty != CapType::Frame || cap.owner != core) {
-            return Err(Error::Remote);
+        if cap.ty != CapType::Frame || cap.owner != core {
+            if flags.contains(MapFlags::EXECUTE) {
+                return Err(Error::Remote);
+            }
+            may -= MapFlags::EXECUTE;
         }
-        let needs = [
-            (MapFlags::READ, Rights::READ),
-            (MapFlags::WRITE, Rights::WRITE),
-            (MapFlags::EXECUTE, Rights::EXECUTE),
-        ];
-        if needs.iter().any(|(flag, right)| flags.contains(*flag) && !cap.rights.contains(*right)) {
-            return Err(Error::NoRight);
+        if may.contains(flags & RIGHTS) { Ok((flags, may)) } else { Err(Error::NoRight) }
+    }
+
+    /// Whether so many pages may be made fetchable at once: none that are large.
+    fn executable(flags: MapFlags, level: u8, count: u32) -> Result<(), Error> {
+        let most = if level > 0 { 0 } else { MAX_EXECUTABLE };
+        if flags.contains(MapFlags::EXECUTE) && count > most { Err(Error::BadArgument) } else { Ok(()) }
+    }
+
+    /// Makes what these entries map fetchable, if their flags say so.
+    fn make_fetchable(&mut self, flags: MapFlags, table: PhysAddr, first: u32, count: u32) {
+        if flags.contains(MapFlags::EXECUTE) {
+            for n in first..first + count {
+                let pa = PhysAddr(self.memory.entry(table, n as usize) & ADDRESS);
+                self.memory.machine().sync_instructions(pa, PAGE_SIZE);
+            }
         }
-        Ok(flags)
     }
 
     pub(crate) fn unmap(&mut self, call: &Call) -> Result<Outcome, Error> {
@@ -134,47 +151,32 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn protect(&mut self, call: &Call) -> Result<Outcome, Error> {
         let (first, count) = Self::entries(call)?;
         let (table, level) = (PhysAddr(call.cap.base), call.cap.level);
-        let asked = u8::try_from(call.w[3]).ok().and_then(MapFlags::from_bits).ok_or(Error::BadArgument)?;
-        // With a capability for the pages: what that allows, inside it.
-        let (mut proven, mut base, mut room) = (None, 0, ADDRESS);
-        if call.w[4] != 0 {
-            let (_, cap) = self.lookup(call.cptr_lo(4))?;
-            let flags = Self::flags_for(&cap, self.core, call.w[3])?;
-            // As for `map`: no instructions in large pages.
-            if flags.contains(MapFlags::EXECUTE) && (level > 0 || count > MAX_EXECUTABLE) {
-                return Err(Error::BadArgument);
-            }
-            (proven, base) = (Some(flags), cap.base);
-            room = cap.len.checked_sub(span(level)).ok_or(Error::BadArgument)?;
-        }
+        let asked = Self::asked(call.w[3])?;
         let entries = self.memory.entries(table, first as usize, count as usize);
         let bits = entries[0].load(Relaxed) & !ADDRESS;
         let Pte::Page(_, old) = M::Pages::decode(bits, level) else { return Err(Error::NotMapped) };
-        let keep = MapFlags::DEVICE | MapFlags::READ | MapFlags::USER;
-        let fewer = (asked & !MapFlags::DEVICE) | (old & keep);
-        if proven.is_none() && !old.contains(fewer) {
+        let may = allowed(bits);
+        // Device memory is never executable: nothing allows that.
+        let flags = (asked & RIGHTS) | (old & MapFlags::all().difference(RIGHTS)) | MapFlags::READ;
+        if flags.contains(MapFlags::WRITE | MapFlags::EXECUTE) {
+            return Err(Error::WriteExecute);
+        }
+        if !(old | may).contains(flags) {
             return Err(Error::NoRight);
         }
-        let change = bits ^ M::Pages::page(PhysAddr(0), proven.unwrap_or(fewer), level);
-        // As long as entries have the same bits and an address in the capability: anything else is not a number of pages.
+        Self::executable(flags, level, count)?;
+        let change = bits ^ (M::Pages::page(PhysAddr(0), flags, level) | allowing(may));
+        // As long as entries have the same bits.
         let mut done = 0;
         for entry in entries {
             let old = entry.load(Relaxed);
-            if old.wrapping_sub(bits + base).rotate_right(12) > room >> 12 {
+            if old & !ADDRESS != bits {
                 break;
             }
             entry.store(old ^ change, Relaxed);
             done += 1;
         }
-        if done == 0 {
-            return Err(Error::BadArgument);
-        }
-        if proven.is_some_and(|flags| flags.contains(MapFlags::EXECUTE)) {
-            for n in first..first + done {
-                let pa = self.memory.entry(table, n as usize) & ADDRESS;
-                self.memory.machine().sync_instructions(PhysAddr(pa), PAGE_SIZE);
-            }
-        }
+        self.make_fetchable(flags, table, first, done);
         self.flush();
         Ok(Outcome::Value(u64::from(done)))
     }

@@ -12,6 +12,7 @@ use skerry_hal::addr::USER_END;
 use skerry_hal::{MapFlags, PageFormat, Pte, UserContext};
 
 const FREE: CPtr = CPtr::new(1, 200);
+const RX: u64 = (MapFlags::READ.bits() | MapFlags::EXECUTE.bits()) as u64;
 const RW: u64 = (MapFlags::READ.bits() | MapFlags::WRITE.bits()) as u64;
 
 fn walk(rig: &Rig, va: u64) -> Pte {
@@ -113,11 +114,10 @@ fn a_frame_is_mapped_protected_unmapped_and_goes_with_its_capability() {
     rig.invoke(leaf, Op::Map, &[halves(0, 4), frame, RW, 0]).unwrap();
     assert!(matches!(walk(&rig, va + 3 * PAGE_SIZE), Pte::Page(..)));
     assert_eq!(rig.invoke(leaf, Op::Map, &[halves(8, 1), frame, RW, 0]), Err(Error::Mapped));
-    // Taking away is free, giving needs the capability.
-    rig.invoke(leaf, Op::Protect, &[halves(0, 4), va, 1, 0]).unwrap();
-    assert_eq!(rig.invoke(leaf, Op::Protect, &[halves(0, 4), va, RW, 0]), Err(Error::NoRight));
-    rig.invoke(leaf, Op::Protect, &[halves(0, 4), va, RW, frame]).unwrap();
-    assert_eq!(rig.invoke(leaf, Op::Protect, &[halves(0, 1), va, 7, frame]), Err(Error::WriteExecute));
+    // What the capability allowed may be taken away and given back.
+    for (flags, count) in [(1, Ok(4)), (RW, Ok(4)), (7, Err(Error::WriteExecute)), (RX, Ok(4)), (RW, Ok(4))] {
+        assert_eq!(rig.invoke(leaf, Op::Protect, &[halves(0, 4), va, flags]), count, "{flags}");
+    }
     rig.invoke(leaf, Op::Unmap, &[halves(0, 1), va]).unwrap();
     assert_eq!(walk(&rig, va), Pte::Empty);
     assert_eq!(rig.invoke(leaf, Op::Unmap, &[halves(0, 1), va]), Err(Error::NotMapped));
@@ -159,6 +159,35 @@ fn mapping_needs_rights_alignment_and_the_right_type() {
     assert_eq!(map(leaf, halves(0, 1), readable, 1, 0), Ok(0));
 }
 
+/// What a page may become is what the capability allows that maps it, and goes with that: another for the same memory,
+/// with more rights, lends it none.
+#[test]
+fn what_a_page_may_become_is_decided_when_it_is_mapped() {
+    let mut rig = Rig::boot();
+    let ram = rig.ram();
+    let (leaf, va) = (tables(&mut rig, ram), 1 << 39);
+    rig.retype(ram, CapType::Frame, 0, 0x10000, PAGE_SIZE, FREE).unwrap();
+    let copy = |n: u32, rights: Rights| [halves(FREE.0, CPtr::new(1, n).0), u64::from(rights.bits())];
+    for (n, rights) in [(201, Rights::READ), (202, Rights::READ | Rights::EXECUTE)] {
+        rig.invoke(slot::ROOT, Op::Copy, &copy(n, rights)).unwrap();
+        rig.invoke(leaf, Op::Map, &[halves(n, 1), CPtr::new(1, n).0.into(), 1, 0]).unwrap();
+    }
+    let mut protect = |entry, flags, shown: CPtr| {
+        rig.invoke(leaf, Op::Protect, &[halves(entry, 1), va, flags, shown.0.into()])
+    };
+    for shown in [FREE, CPtr::NULL] {
+        assert_eq!(protect(201, RW, shown), Err(Error::NoRight));
+        assert_eq!(protect(201, RX, shown), Err(Error::NoRight));
+        assert_eq!(protect(202, RW, shown), Err(Error::NoRight));
+    }
+    assert_eq!((protect(202, RX, FREE), protect(202, 1, FREE)), (Ok(1), Ok(1)));
+    // Neither page can be written, however it was asked for; and with its capability a page goes.
+    rig.invoke(slot::ROOT, Op::Delete, &[CPtr::new(1, 202).0.into()]).unwrap();
+    let flags = MapFlags::READ | MapFlags::USER;
+    assert!(matches!(walk(&rig, va + 201 * PAGE_SIZE), Pte::Page(_, its) if its == flags));
+    assert_eq!(walk(&rig, va + 202 * PAGE_SIZE), Pte::Empty);
+}
+
 #[test]
 fn only_frames_are_mapped_as_memory() {
     let mut rig = Rig::boot();
@@ -171,7 +200,7 @@ fn only_frames_are_mapped_as_memory() {
     rig.retype(ram, CapType::VNode, 0, 0x50000, PAGE_SIZE, CPtr::new(1, 233)).unwrap();
     rig.invoke(CPtr::new(1, 232), Op::MakeEndpoint, &[1 << 9, halves(0, CPtr::new(1, 234).0)]).unwrap();
     for n in [230, 231, 232, 234, 233] {
-        // As a page of a leaf or of the table above it, and as a proof that a page there may be written.
+        // As a page of a leaf or of the table above it.
         for table in [leaf, CPtr::new(1, 211)] {
             let result = rig.invoke(table, Op::Map, &[halves(7, 1), CPtr::new(1, n).0.into(), RW, 0]);
             let child = n == 233 && table != leaf;
@@ -184,8 +213,6 @@ fn only_frames_are_mapped_as_memory() {
             };
             assert_eq!(result, expect, "{n} in {table:?}");
         }
-        let proof = [halves(7, 1), 0, RW, CPtr::new(1, n).0.into()];
-        assert_eq!(rig.invoke(leaf, Op::Protect, &proof), Err(Error::WrongType), "{n}");
     }
     for n in [slot::IRQS, slot::CORES, slot::KERNEL, slot::DISPATCHER, slot::ROOT] {
         assert_eq!(rig.invoke(leaf, Op::Map, &[halves(8, 1), n.0.into(), RW, 0]), Err(Error::WrongType));
