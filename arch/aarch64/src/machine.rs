@@ -33,8 +33,7 @@ impl Arm {
     pub fn new(gic: &GicAt, devices: &mut Devices, conduit: Conduit, first: bool) -> Result<Self, GicError> {
         timer::init();
         let hw_id = own_id();
-        let gic = Gic::new(gic, devices, hw_id, first)?;
-        Ok(Self { gic, conduit, hw_id, frequency: timer::frequency() })
+        Ok(Self { gic: Gic::new(gic, devices, hw_id, first)?, conduit, hw_id, frequency: timer::frequency() })
     }
 }
 
@@ -140,7 +139,9 @@ unsafe impl Machine for Arm {
         self.conduit.power_off()
     }
 
+    /// The timer's line may stay up if it is up when the core is reset.
     fn stop_core(&mut self) -> ! {
+        timer::set_deadline(None);
         self.conduit.stop_core()
     }
 }

@@ -47,27 +47,23 @@ impl Conduit {
 
     /// `SYSTEM_OFF`; where the firmware cannot, this core stops.
     pub fn power_off(self) -> ! {
-        let _answer = match self {
-            Self::None => Ok(()),
-            Self::Hvc => psci::system_off::<Hvc>(),
-            Self::Smc => psci::system_off::<Smc>(),
-        };
-        halt()
+        self.last(psci::system_off::<Hvc>, psci::system_off::<Smc>)
     }
 
     /// `CPU_OFF`.
     pub fn stop_core(self) -> ! {
+        self.last(psci::cpu_off::<Hvc>, psci::cpu_off::<Smc>)
+    }
+
+    /// A call that does not return.
+    fn last(self, hvc: fn() -> Result<(), Error>, smc: fn() -> Result<(), Error>) -> ! {
         let _answer = match self {
             Self::None => Ok(()),
-            Self::Hvc => psci::cpu_off::<Hvc>(),
-            Self::Smc => psci::cpu_off::<Smc>(),
+            Self::Hvc => hvc(),
+            Self::Smc => smc(),
         };
-        halt()
-    }
-}
-
-fn halt() -> ! {
-    loop {
-        aarch64_cpu::asm::wfe();
+        loop {
+            aarch64_cpu::asm::wfe();
+        }
     }
 }

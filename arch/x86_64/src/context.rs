@@ -121,7 +121,7 @@ impl UserContext for Context {
         let word = |at| Some(u64::read_from_prefix(from.get(at..)?).ok()?.0);
         let found = (word(offset_of!(Self, rip)), word(offset_of!(Self, rsp)), from.get(..Self::SIZE));
         let (Some(rip), Some(rsp), Some(from)) = found else { return false };
-        if rip < USER_START || rip >= USER_END || rsp < USER_START || rsp > USER_END {
+        if !(USER_START..USER_END).contains(&rip) || !(USER_START..=USER_END).contains(&rsp) {
             return false;
         }
         self.as_mut_bytes().copy_from_slice(from);

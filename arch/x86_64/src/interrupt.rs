@@ -156,7 +156,7 @@ impl LocalApic {
         self.read(register::CURRENT)
     }
 
-    #[inline]
+    #[inline(never)]
     fn read(self, register: u32) -> u32 {
         if self.x2 {
             // SAFETY: `init` has turned x2APIC mode on; the register is one of `register`.
@@ -167,7 +167,7 @@ impl LocalApic {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn write(self, register: u32, value: u32) {
         if self.x2 {
             // SAFETY: as in `read`; no register of the local APIC reaches memory.

@@ -81,7 +81,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The dispatcher behind the endpoint invoked, which lives.
-    #[inline]
+    #[inline(never)]
     fn receiver(&mut self, call: &Call) -> Result<DcbRef, Error> {
         if call.cap.owner != self.core {
             return Err(Error::Remote);

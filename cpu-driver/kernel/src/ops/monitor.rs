@@ -60,8 +60,6 @@ impl<M: Machine> Kernel<M> {
         if told.ty != CapType::Frame || !told.rights.contains(Rights::WRITE) {
             return Err(Error::NoRight);
         }
-        // A line that is up when its core is reset may stay up.
-        self.memory.machine().set_deadline(None);
         self.memory.write_shared(PhysAddr(told.base), 1);
         self.memory.machine().stop_core()
     }
