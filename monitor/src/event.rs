@@ -37,6 +37,8 @@ pub enum Event {
         link: u16,
         /// The epoch that the peer's greeting named.
         epoch: Epoch,
+        /// The epoch that our own named.
+        own: Epoch,
     },
     /// A link's peer fell silent, or the link was closed.
     LinkLost {

@@ -232,7 +232,7 @@ impl Monitor {
         self.now = self.now.max(now);
         match event {
             Event::Start => self.on_start(sink),
-            Event::LinkUp { link, epoch } => self.on_link_up(link, epoch, sink),
+            Event::LinkUp { link, epoch, own } => self.on_link_up(link, epoch, own, sink),
             Event::LinkLost { link, why } => self.on_link_lost(link, &why, sink),
             Event::EpochRefused { epoch } => self.on_epoch_refused(epoch, sink),
             Event::StartFailed { core, why } => self.on_start_failed(core, &why, sink),

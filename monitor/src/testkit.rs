@@ -112,7 +112,7 @@ pub fn joined() -> (Monitor, Log) {
     let mut log = Log::default();
     let mut m = first(0, 1, &[1]);
     m.handle(0, Event::Start, &mut log);
-    m.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1) }, &mut log);
+    m.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(1) }, &mut log);
     for message in island_says(1, 1, 2, 1, core(0, 0)) {
         m.message(2, Chan(0), &message, &mut log);
     }

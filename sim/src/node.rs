@@ -142,7 +142,8 @@ impl Node {
             let event = match state {
                 State::Up(agreed) => {
                     self.ports.renew(link);
-                    Event::LinkUp { link, epoch: agreed.epoch }
+                    let own = self.ports.links[usize::from(link)].epoch();
+                    Event::LinkUp { link, epoch: agreed.epoch, own }
                 }
                 State::Refused { up_to } if !matches!(self.ports.bug(), Some(Bug::IgnoresRefusal)) => {
                     Event::EpochRefused { epoch: up_to }

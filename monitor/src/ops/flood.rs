@@ -135,8 +135,8 @@ mod tests {
         let mut log = Log::default();
         let mut m = first(0, 1, &[1, 2]);
         m.handle(0, Event::Start, &mut log);
-        m.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1) }, &mut log);
-        m.handle(1, Event::LinkUp { link: 1, epoch: Epoch(1) }, &mut log);
+        m.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(1) }, &mut log);
+        m.handle(1, Event::LinkUp { link: 1, epoch: Epoch(1), own: Epoch(1) }, &mut log);
         log.sent.clear();
         let [ad, _] = island_says(1, 1, 2, 0b1, core(0, 0));
         m.message(2, Chan(0), &ad, &mut log);
@@ -155,7 +155,7 @@ mod tests {
         let mut m = first(0, 1, &[1, 2]);
         m.handle(0, Event::Start, &mut log);
         for link in [0, 1] {
-            m.handle(1, Event::LinkUp { link, epoch: Epoch(1) }, &mut log);
+            m.handle(1, Event::LinkUp { link, epoch: Epoch(1), own: Epoch(1) }, &mut log);
             for says in island_says(link + 1, 1, 1, 0b1, core(0, 0)) {
                 m.message(2, Chan(link), &says, &mut log);
             }
@@ -172,7 +172,7 @@ mod tests {
         let (mut m, mut log) = joined();
         m.handle(5, Event::LinkLost { link: 0, why: "pulled".into() }, &mut log);
         log.sent.clear();
-        m.handle(6, Event::LinkUp { link: 0, epoch: Epoch(2) }, &mut log);
+        m.handle(6, Event::LinkUp { link: 0, epoch: Epoch(2), own: Epoch(1) }, &mut log);
         let own = |b: &IslandAd| b.island == IslandId(0);
         assert!(log.sent.iter().filter_map(|(_, m)| m.body::<IslandAd>()).any(|b| own(&b)));
         assert!(log.sent.iter().filter_map(|(_, m)| m.body::<CoreAd>()).any(|b| b.core == core(0, 0)));

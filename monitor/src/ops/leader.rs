@@ -61,7 +61,7 @@ mod tests {
         let mut log = Log::default();
         let mut m = first(0, 1, &[1]);
         m.handle(0, Event::Start, &mut log);
-        m.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1) }, &mut log);
+        m.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(1) }, &mut log);
         let [island, its_core] = island_says(1, 1, 1, 0b1, core(0, 0));
         let system = |a: &Action| matches!(a, Action::Announce(Announce::System { .. }));
         m.message(2, Chan(0), &island, &mut log);

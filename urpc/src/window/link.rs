@@ -141,6 +141,11 @@ impl Link {
         self.config.peer
     }
 
+    /// The epoch in which this island greets.
+    pub const fn epoch(&self) -> Epoch {
+        self.handshake.own.identity.epoch
+    }
+
     /// The monitors' channel, while the link is up.
     pub const fn channel(&mut self) -> Option<&mut Channel> {
         self.channel.as_mut()

@@ -142,7 +142,8 @@ impl Io {
                 State::Up(agreed) => {
                     port.up = true;
                     port.channels.peer_up(agreed.epoch);
-                    events.push(Event::LinkUp { link, epoch: agreed.epoch });
+                    let own = port.link.epoch();
+                    events.push(Event::LinkUp { link, epoch: agreed.epoch, own });
                 }
                 State::Lost(why) if port.up => {
                     port.up = false;

@@ -9,7 +9,12 @@ use skerry_urpc::formats::monitor::IslandLoss;
 use skerry_urpc::wire::Header;
 
 impl Monitor {
-    pub(crate) fn on_link_up(&mut self, link: u16, epoch: Epoch, sink: &mut dyn Sink) {
+    pub(crate) fn on_link_up(&mut self, link: u16, epoch: Epoch, own: Epoch, sink: &mut dyn Sink) {
+        // Agreed on in an epoch that was given up meanwhile: the link will greet anew.
+        if own != self.epoch {
+            self.counters.stale += 1;
+            return;
+        }
         let Some(entry) = self.membership.links.get_mut(link as usize) else { return };
         let peer = entry.peer;
         let too_old = self.islands.get(peer).is_none_or(|i| epoch <= i.refused || epoch < i.epoch);

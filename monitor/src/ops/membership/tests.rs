@@ -13,12 +13,12 @@ fn a_silent_peer_is_given_up_and_its_epoch_never_counts_again() {
     assert_eq!(m.status_of(core(1, 0)), Ok(()));
     m.handle(10, Event::LinkLost { link: 0, why: "silent".into() }, &mut log);
     assert_eq!(m.status_of(core(1, 0)), Err(Refusal::Lost));
-    m.handle(11, Event::LinkUp { link: 0, epoch: Epoch(1) }, &mut log);
+    m.handle(11, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(1) }, &mut log);
     assert_eq!(m.status_of(core(1, 0)), Err(Refusal::Lost), "the same epoch is refused");
     let told = |a: &Action| matches!(a, Action::RefuseEpoch { link: 0, epoch: Epoch(1) });
     assert!(log.actions.iter().any(told), "and the peer is told so");
     let stale = m.counters().stale;
-    m.handle(12, Event::LinkUp { link: 0, epoch: Epoch(2) }, &mut log);
+    m.handle(12, Event::LinkUp { link: 0, epoch: Epoch(2), own: Epoch(1) }, &mut log);
     for old in island_says(1, 9, 2, 1, core(0, 0)) {
         m.message(13, Chan(0), &old, &mut log);
     }
@@ -33,6 +33,13 @@ fn an_island_that_was_given_up_takes_the_next_epoch() {
     assert_eq!(m.epoch(), Epoch(2), "two peers may refuse the same epoch");
     let new = |a: &&Action| matches!(a, Action::NewEpoch { .. });
     assert_eq!(log.actions.iter().filter(new).count(), 1);
+    m.handle(12, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(1) }, &mut log);
+    assert_eq!(m.status_of(core(1, 0)), Err(Refusal::Unreachable), "it was agreed on before the new epoch");
+    m.handle(13, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(2) }, &mut log);
+    for again in island_says(1, 2, 2, 1, core(0, 0)) {
+        m.message(14, Chan(0), &again, &mut log);
+    }
+    assert_eq!(m.status_of(core(1, 0)), Ok(()));
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn an_answer_to_a_lost_asker_is_not_its_successor_s() {
     let server = m.open_server().unwrap();
     let old = served(&mut m, 3, 5);
     m.handle(5, Event::LinkLost { link: 0, why: "silent".into() }, &mut log);
-    m.handle(6, Event::LinkUp { link: 0, epoch: Epoch(2) }, &mut log);
+    m.handle(6, Event::LinkUp { link: 0, epoch: Epoch(2), own: Epoch(1) }, &mut log);
     for mut says in crate::testkit::island_says(1, 1, 2, 1, core(0, 0)) {
         says.set_header(&Header { epoch: Epoch(2), ..says.header() });
         if let Some(ad) = says.body::<skerry_urpc::formats::monitor::IslandAd>() {

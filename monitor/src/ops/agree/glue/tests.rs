@@ -42,8 +42,8 @@ impl Pair {
 
     /// The link comes up; island 1 is in this epoch.
     fn link_up(&mut self, epoch: Epoch) {
-        self.handle(0, Event::LinkUp { link: 0, epoch });
-        self.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1) });
+        self.handle(0, Event::LinkUp { link: 0, epoch, own: Epoch(1) });
+        self.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(1) });
         self.run();
     }
 
@@ -117,7 +117,7 @@ fn what_was_sent_to_an_island_s_earlier_life_makes_nothing_in_the_next() {
     pair.ask(0, 1, What::Transfer { to: core(1, 0), whom: 7, rights: 0xff });
     let late = core::mem::take(&mut pair.logs[0].sent);
     pair.handle(1, Event::EpochRefused { epoch: Epoch(1) });
-    pair.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1) });
+    pair.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(1) });
     let stale = pair.monitors[1].counters().stale;
     for (_, message) in &late {
         pair.monitors[1].message(pair.now, Chan(0), message, &mut pair.logs[1]);
