@@ -82,19 +82,12 @@ impl Monitor {
                 Ok(true)
             }
             (true, CoreState::Off | CoreState::Failed) if !known => {
-                self.set_state(core, CoreState::Present, sink);
+                self.settle(core, CoreState::Present, sink);
                 Ok(true)
             }
             (_, CoreState::Lost) => Err(Refusal::Lost),
             (_, CoreState::Present | CoreState::Starting) => Err(Refusal::Busy),
             (true, _) | (false, CoreState::Failed) => Err(Refusal::NotUp),
-        }
-    }
-
-    fn set_state(&mut self, core: CoreId, state: CoreState, sink: &mut dyn Sink) {
-        if let Some(entry) = self.islands.core_mut(core) {
-            entry.state = state;
-            self.changed_core(core, sink);
         }
     }
 
@@ -178,7 +171,7 @@ impl Monitor {
         let result = Refusal::result(left.refusal);
         if result.is_ok() {
             self.drop_peer(core, sink);
-            self.set_state(core, CoreState::Off, sink);
+            self.settle(core, CoreState::Off, sink);
         }
         self.power_settled(core, result, sink);
     }

@@ -50,7 +50,8 @@ impl Monitor {
         }
     }
 
-    fn settle(&mut self, core: CoreId, state: CoreState, sink: &mut dyn Sink) {
+    /// A core of the island now stands there.
+    pub(crate) fn settle(&mut self, core: CoreId, state: CoreState, sink: &mut dyn Sink) {
         if let Some(entry) = self.islands.core_mut(core) {
             entry.state = state;
             self.changed_core(core, sink);
@@ -88,6 +89,7 @@ impl Monitor {
             let core = self.start.pending.remove(index).core;
             self.note(1, format!("core {core} was started but does not report"), sink);
             self.settle(core, CoreState::Failed, sink);
+            self.power_settled(core, Err(Refusal::NotUp), sink);
             self.start_cores(sink);
         }
     }
