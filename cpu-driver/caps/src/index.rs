@@ -208,10 +208,13 @@ impl Index {
         while !at.is_none() {
             let Slot { child: [left, right], parent: up, height: before, .. } = *store.slot(at);
             let (hl, hr) = (height(store, left), height(store, right));
+            let now = hl.max(hr) + 1;
             if hl.abs_diff(hr) > 1 {
                 self.rebalance(store, at, usize::from(hr > hl));
-            } else if before != hl.max(hr) + 1 || self.nests {
+            } else if self.nests {
                 self.refresh(store, at);
+            } else if before != now {
+                store.slot_mut(at).height = now;
             } else {
                 return;
             }

@@ -119,17 +119,11 @@ impl Slot {
         })
     }
 
+    /// Holds `cap` from here on. Its place in the index is the index's to write.
     pub(crate) fn fill(&mut self, cap: &Cap) {
-        *self = Self {
-            place: Class::new(cap.ty, cap.base, cap.len).place(),
-            len: cap.len,
-            extra: cap.extra,
-            owner: cap.owner.raw(),
-            ty: cap.ty as u8,
-            rights: cap.rights.bits(),
-            level_flags: cap.level & 0xf,
-            ..Self::default()
-        };
+        self.place = Class::new(cap.ty, cap.base, cap.len).place();
+        (self.len, self.extra, self.owner) = (cap.len, cap.extra, cap.owner.raw());
+        (self.ty, self.rights, self.level_flags) = (cap.ty as u8, cap.rights.bits(), cap.level & 0xf);
     }
 
     pub(crate) fn clear(&mut self) {

@@ -106,12 +106,11 @@ impl<M: Machine> Kernel<M> {
     /// A system call that has no short way. Its words come one by one: in memory, they would need a stack on every way.
     #[inline(never)]
     fn long_way(&mut self, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> Next<M::Context> {
-        let words = [a, b, c, d, e, f];
-        if let Some(next) = self.short_send(&words) {
+        if let Some(next) = self.short_send(&[a, b, c, d, e, f]) {
             return self.run(next);
         }
         let current = self.schedule.current;
-        let (code, value) = match self.operate(&words) {
+        let (code, value) = match self.operate(&[a, b, c, d, e, f]) {
             Ok(Outcome::Value(value)) => (0, value),
             Ok(Outcome::Switched) => return self.dispatch(),
             Err(error) => (error as u64, 0),

@@ -19,7 +19,8 @@ pub const PRIORITIES: u32 = 8;
 pub const DEFAULT_PRIORITY: u32 = 3;
 /// The level of those whose budget is used up.
 pub const EXHAUSTED: u32 = 0;
-const LEVELS: usize = 1 + 2 * PRIORITIES as usize;
+/// Room for a level each: a power of two, so that an index is cut to it by one instruction.
+const LEVELS: usize = (1 + 2 * PRIORITIES as usize).next_power_of_two();
 
 /// A queue of dispatchers, doubly linked.
 #[derive(Clone, Copy, Debug, Default)]

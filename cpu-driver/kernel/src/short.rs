@@ -113,7 +113,7 @@ impl<M: Machine> Kernel<M> {
         if self.unread(&ring).0 > ring.mask || !self.schedule.pass_to(&mut self.memory, at) {
             return None;
         }
-        self.post(to, [kind::MESSAGE.into(), badge, w[1], w[2], w[3], w[4]]);
+        self.post(to, kind::MESSAGE.into(), badge, w[1], w[2], w[3], w[4]);
         let dcb = self.memory.dcb(at);
         dcb.pending = (dcb.pending | ring.events) & !taken;
         dcb.mask = 0;

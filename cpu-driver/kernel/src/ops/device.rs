@@ -103,8 +103,8 @@ impl<M: Machine> Kernel<M> {
                 self.want_room(&ring);
             } else {
                 (binding.posted, binding.number) = (true, ring.head);
-                let words = [kind::IRQ.into(), binding.word, binding.line.into(), binding.count, 0, 0];
-                self.post(RingRef(binding.to), words);
+                let (to, line) = (RingRef(binding.to), binding.line.into());
+                self.post(to, kind::IRQ.into(), binding.word, line, binding.count, 0, 0);
             }
         }
         ring.events

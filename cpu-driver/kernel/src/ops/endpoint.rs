@@ -109,12 +109,11 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Writes the next message, for which there is room.
-    #[inline]
-    pub(crate) fn post(&mut self, at: RingRef, words: [u64; 6]) {
+    #[expect(clippy::too_many_arguments, reason = "in registers: an array would be written and read again")]
+    pub(crate) fn post(&mut self, at: RingRef, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) {
         let ring = *self.memory.ring(at);
         let to = Self::message(&ring, ring.head);
         // Word by word, not in a loop: this is the common case, and code for size unrolls none.
-        let [a, b, c, d, e, f] = words;
         let mut put = |n: u64, word| self.memory.write_shared(PhysAddr(to + n * 8), word);
         put(0, a);
         put(1, b);
@@ -150,7 +149,7 @@ impl<M: Machine> Kernel<M> {
             cap = self.transfer(current, call.cptr_lo(5), at, CPtr(slot as u32))?;
         }
         let [_, a, b, c, d, _] = *call.w;
-        self.post(to, [halves(kind::MESSAGE, cap), call.cap.extra, a, b, c, d]);
+        self.post(to, halves(kind::MESSAGE, cap), call.cap.extra, a, b, c, d);
         self.raise(at, ring.events, false);
         Ok(self.after_waking(0))
     }
