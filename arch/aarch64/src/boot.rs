@@ -1,17 +1,21 @@
-//! From the firmware's jump to the first Rust function: the Linux image header, EL2 to EL1, early page tables, the
+//! From the firmware's jump to the board's first function: the Linux image header, EL2 to EL1, early page tables, the
 //! jump to the high half.
 //!
 //! Two ways in. `skerry_image` (offset 0 of the flat image) is the arm64 Linux boot protocol: x0 = flattened device tree
 //! (Linux `Documentation/arch/arm64/booting.rst`). `skerry_secondary` is PSCI `CPU_ON`: x0 = this core's `CoreBoot`. Both
 //! find the MMU off and themselves at the start of a 2 MiB slice of RAM, wherever that is.
 //!
-//! The early tables map the slice at `KERNEL`, the GiB of the slice and that of x0 both one to one and at
-//! `PHYSMAP`, and the board's console at `DEVICES`. They are writable and executable; the board soon replaces them
-//! ([`crate::space`]). The board gives the symbols `__image_size`, `__bss_start`, `__bss_end`, `__early_tables` (6 pages,
-//! outside of BSS), `__stack_top`, `__board_console`, and the function `skerry_board_entry(arg, slice, is_secondary)`.
+//! What the early tables map says [`Tables::early`]; the board soon replaces them. The board gives the symbols
+//! `__image_size`, `__bss_start`, `__bss_end`, `__early_tables` ([`EARLY_TABLES`] pages, outside of BSS), `__stack_top` (on
+//! a page boundary), `__board_console`, and the function `skerry_board_entry(arg, slice, is_secondary)`.
 
+use crate::mmu::{each_line, physical_range};
 use crate::paging::MAIR;
-use core::arch::global_asm;
+use crate::space::{Table, Tables};
+use aarch64_cpu::asm::barrier::{SY, dsb, isb};
+use aarch64_cpu::registers::{MAIR_EL1, TCR_EL1, TTBR0_EL1, TTBR1_EL1, Writeable};
+use core::arch::{asm, global_asm};
+use skerry_hal::PhysAddr;
 
 /// `SCTLR_EL1` with the MMU off: the bits that are reserved as one (Arm ARM D23.2).
 const SCTLR_OFF: u64 = 1 << 29 | 1 << 28 | 1 << 23 | 1 << 22 | 1 << 20 | 1 << 11;
@@ -37,20 +41,45 @@ const SCTLR_ON: u64 = (SCTLR_OFF & !(1 << 23))
 const TCR: u64 =
     16 | 1 << 8 | 1 << 10 | 3 << 12 | 16 << 16 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30;
 
-/// Valid block, AF, inner shareable, UXN: early kernel memory.
-const EARLY_BLOCK: u64 = 1 << 54 | 0x701;
-/// Valid page, AF, attribute index 1, UXN, PXN: the early console.
-const EARLY_DEVICE: u64 = 3 << 53 | 0x407;
+/// As many as [`Tables::early`] can need, if x0 is far from the slice.
+const EARLY_TABLES: usize = 9;
+
+/// Makes the early tables and tells the core where they are. What is left is to turn the MMU on, if this answers `true`.
+///
+/// It runs with the MMU off at its physical address, as all that it calls: code and statics are found relative to the
+/// program counter, no address is kept in memory, and nothing is atomic or unaligned, which device memory would refuse. The
+/// stack is as the loader left it: written back from every cache, as the boot protocol has it for the whole image.
+extern "C" fn make_early_tables(slice: PhysAddr, arg: PhysAddr, console: PhysAddr) -> bool {
+    unsafe extern "C" {
+        static mut __early_tables: [Table; EARLY_TABLES];
+    }
+    let pool = &raw mut __early_tables;
+    let (base, len) = (PhysAddr(pool.addr() as u64), size_of::<[Table; EARLY_TABLES]>() as u64);
+    let forget_lines = || {
+        dsb(SY);
+        // SAFETY: drops what caches hold of the tables, of which what counts is written past them.
+        each_line(base.0, len, |at| unsafe { asm!("dc ivac, {at}", at = in(reg) at, options(nostack)) });
+        dsb(SY);
+    };
+    // No dirty line may come back over what is written now, with caches off.
+    forget_lines();
+    // SAFETY: the linker script reserves these pages for this alone, and any bytes are a table.
+    let made = Tables::early(unsafe { &mut *pool }, base, slice, arg, console).is_ok();
+    // Nor may a clean line that was fetched meanwhile hide it.
+    forget_lines();
+    MAIR_EL1.set(MAIR);
+    TCR_EL1.set(TCR | physical_range() << 32);
+    TTBR0_EL1.set(base.0);
+    TTBR1_EL1.set(base.0);
+    isb(SY);
+    made
+}
 
 global_asm!(
     r#"
     .macro set register, value  // spoils x0
     ldr     x0, =\value
     msr     \register, x0
-    .endm
-    .macro entry table, index, address, bits // spoils x0
-    orr     x0, \address, \bits
-    str     x0, [\table, \index]
     .endm
 
     .pushsection .head, "ax"
@@ -116,59 +145,14 @@ skerry_secondary:
     dsb     nsh
     isb
 
-    // The image must lie on a 2 MiB boundary, and early tables reach 512 GiB.
+    adrp    x0, __stack_top
+    mov     sp, x0
     adrp    x19, skerry_image
-    tst     x19, #0x1fffff
-    b.ne    9f
-    orr     x0, x19, x20
-    lsr     x0, x0, #39
-    cbnz    x0, 9f
-
-    adrp    x22, __early_tables
-    bl      8f                  // no dirty line may come back over what is written now, with caches off
-    mov     x0, x22
-    add     x1, x22, #0x6000
-4:  stp     xzr, xzr, [x0], #16
-    cmp     x0, x1
-    b.lo    4b
-
-    add     x1, x22, #0x1000    // 512 GiB of physical memory
-    entry   x22, #0, x1, #3
-    entry   x22, #256 * 8, x1, #3
-    ldr     x2, ={block}
-    lsr     x3, x19, #30
-    orr     x4, x2, x3, lsl #30
-    str     x4, [x1, x3, lsl #3]
-    lsr     x3, x20, #30
-    orr     x4, x2, x3, lsl #30
-    str     x4, [x1, x3, lsl #3]
-    add     x1, x22, #0x2000    // the uppermost 512 GiB: KERNEL, DEVICES
-    entry   x22, #511 * 8, x1, #3
-    add     x3, x22, #0x3000
-    entry   x1, #510 * 8, x3, #3
-    entry   x3, #0, x2, x19
-    add     x3, x22, #0x4000
-    entry   x1, #509 * 8, x3, #3
-    add     x1, x22, #0x5000
-    entry   x3, #0, x1, #3
-    ldr     x3, =__board_console
-    ldr     x2, ={device}
-    entry   x1, #0, x3, x2
-    dsb     sy
-    bl      8f                  // nor may a clean line that was fetched meanwhile hide it
-
-    set     mair_el1, {mair}
-    mrs     x1, id_aa64mmfr0_el1
-    and     x1, x1, #7          // physical address size: 48 bits at most with this granule
-    mov     x0, #5
-    cmp     x1, x0
-    csel    x1, x1, x0, lo
-    ldr     x0, ={tcr}
-    orr     x0, x0, x1, lsl #32
-    msr     tcr_el1, x0
-    msr     ttbr0_el1, x22
-    msr     ttbr1_el1, x22
-    isb
+    mov     x0, x19
+    mov     x1, x20
+    ldr     x2, =__board_console
+    bl      {make_early_tables}
+    tbz     w0, #0, 9f
     set     sctlr_el1, {sctlr_on}
     isb
     ldr     x0, =5f
@@ -191,20 +175,6 @@ skerry_secondary:
     mov     x30, xzr
     b       skerry_board_entry
 
-    // Invalidates the early tables' cache lines.
-8:  mrs     x2, ctr_el0
-    ubfx    x2, x2, #16, #4
-    mov     x3, #4
-    lsl     x3, x3, x2
-    mov     x0, x22
-    add     x1, x22, #0x6000
-81: dc      ivac, x0
-    add     x0, x0, x3
-    cmp     x0, x1
-    b.lo    81b
-    dsb     sy
-    ret
-
 9:  wfe
     b       9b
     .ltorg
@@ -223,8 +193,5 @@ skerry_switch_tables:
 "#,
     sctlr_off = const SCTLR_OFF,
     sctlr_on = const SCTLR_ON,
-    tcr = const TCR,
-    mair = const MAIR,
-    block = const EARLY_BLOCK,
-    device = const EARLY_DEVICE,
+    make_early_tables = sym make_early_tables,
 );

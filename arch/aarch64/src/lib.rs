@@ -12,8 +12,8 @@
 //! | `trap`, `dump` | stubs for system calls, faults, interrupts; what is printed when the CPU driver itself fails | CPU driver |
 //! | `mmu` | making tables effective, TLB and cache maintenance, the window to devices | CPU driver |
 //! | `interrupt`, `gic_*` | GIC versions 2 and 3 as one core sees them | CPU driver |
-//! | `timer`, `console`, `float`, `psci` | the virtual timer, the PL011, vector registers, firmware calls | CPU driver |
-//! | `machine` | [`Machine`](skerry_hal::Machine) over all of these | CPU driver |
+//! | `timer`, `console`, `psci` | the virtual timer, the PL011, firmware calls | CPU driver |
+//! | `machine` | [`Machine`](skerry_hal::Machine) over all of these, vector registers | CPU driver |
 //! | `attack` | what a program tries that may not, for `apps/attack` | domains |
 //! | `user` | the seam for user code: system call, clock, `_start` | domains |
 //!
@@ -39,7 +39,7 @@ macro_rules! cpu_driver {
     )* };
 }
 cpu_driver! {
-    boot float gic_distributor gic_v2 gic_v3 timer
+    boot gic_distributor gic_v2 gic_v3 timer
     pub console pub dump pub interrupt pub machine pub mmu pub psci pub trap
 }
 

@@ -6,8 +6,9 @@ use crate::interrupt::{Gic, GicAt, GicError};
 use crate::mmu::{self, Devices};
 use crate::paging::Pages;
 use crate::psci::Conduit;
-use crate::{float, timer};
-use aarch64_cpu::registers::{MPIDR_EL1, Readable};
+use crate::timer;
+use aarch64_cpu::registers::{CNTFRQ_EL0, CNTVCT_EL0, MPIDR_EL1, Readable};
+use core::arch::asm;
 use core::ptr::NonNull;
 use skerry_hal::addr::PHYSMAP;
 use skerry_hal::machine::Interrupt;
@@ -17,12 +18,24 @@ use skerry_hal::{HwId, Isa, Machine, PhysAddr, StartError};
 /// Affinity fields of `MPIDR_EL1`.
 const AFFINITY: u64 = 0xff_00ff_ffff;
 
+/// Applies an instruction to all 32 vector registers, four at a time; `q` is where, and ends up behind them.
+macro_rules! all {
+    ($op:literal) => {
+        concat!(
+            ".arch_extension fp\n.arch_extension simd\n",
+            $op, " {{v0.2d-v3.2d}}, [{q}], #64\n", $op, " {{v4.2d-v7.2d}}, [{q}], #64\n",
+            $op, " {{v8.2d-v11.2d}}, [{q}], #64\n", $op, " {{v12.2d-v15.2d}}, [{q}], #64\n",
+            $op, " {{v16.2d-v19.2d}}, [{q}], #64\n", $op, " {{v20.2d-v23.2d}}, [{q}], #64\n",
+            $op, " {{v24.2d-v27.2d}}, [{q}], #64\n", $op, " {{v28.2d-v31.2d}}, [{q}], #64\n",
+            ".arch_extension nosimd\n.arch_extension nofp\n",
+        )
+    };
+}
+
 /// One AArch64 core.
 pub struct Arm {
     gic: Gic,
     conduit: Conduit,
-    hw_id: HwId,
-    frequency: u64,
 }
 
 impl Arm {
@@ -32,8 +45,7 @@ impl Arm {
     /// The interrupt controller's.
     pub fn new(gic: &GicAt, devices: &mut Devices, conduit: Conduit, first: bool) -> Result<Self, GicError> {
         timer::init();
-        let hw_id = own_id();
-        Ok(Self { gic: Gic::new(gic, devices, hw_id, first)?, conduit, hw_id, frequency: timer::frequency() })
+        Ok(Self { gic: Gic::new(gic, devices, own_id(), first)?, conduit })
     }
 }
 
@@ -57,15 +69,16 @@ unsafe impl Machine for Arm {
     }
 
     fn hw_id(&self) -> HwId {
-        self.hw_id
+        own_id()
     }
 
+    /// Kernel entry has synchronised the context, so no barrier is needed for it not to run back.
     fn now(&self) -> u64 {
-        timer::now()
+        CNTVCT_EL0.get()
     }
 
     fn frequency(&self) -> u64 {
-        self.frequency
+        CNTFRQ_EL0.get()
     }
 
     fn set_deadline(&mut self, ticks: Option<u64>) {
@@ -115,12 +128,25 @@ unsafe impl Machine for Arm {
         mmu::sync_instructions(pa, len);
     }
 
+    /// The CPU driver uses none of these registers, so a program's stay in place until another program gets the core.
     fn save_float(&mut self, context: &mut Context) {
-        float::save(context);
+        // SAFETY: stores to the context's 512 bytes of `q`.
+        unsafe { asm!(all!("st1"), q = inout(reg) context.q.as_mut_ptr() => _, options(nostack)) };
+        // SAFETY: reads FPCR, FPSR and the user's thread pointer.
+        unsafe {
+            asm!("mrs {0}, S3_3_C4_C4_0", "mrs {1}, S3_3_C4_C4_1", "mrs {2}, tpidr_el0",
+                out(reg) context.fpcr, out(reg) context.fpsr, out(reg) context.tpidr, options(nostack, nomem));
+        }
     }
 
     fn load_float(&mut self, context: &Context) {
-        float::load(context);
+        // SAFETY: loads from the context's 512 bytes of `q`; the CPU driver keeps nothing in vector registers.
+        unsafe { asm!(all!("ld1"), q = inout(reg) context.q.as_ptr() => _, options(nostack)) };
+        // SAFETY: FPCR, FPSR and the thread pointer are the user's; bits that are reserved are ignored.
+        unsafe {
+            asm!("msr S3_3_C4_C4_0, {0}", "msr S3_3_C4_C4_1, {1}", "msr tpidr_el0, {2}",
+                in(reg) context.fpcr, in(reg) context.fpsr, in(reg) context.tpidr, options(nostack, nomem));
+        }
     }
 
     fn port_read(&mut self, _port: u16, _width: u8) -> Option<u32> {

@@ -67,30 +67,34 @@ pub fn flush_page(va: VirtAddr) {
 /// Makes instructions that were written as data at physical address `pa` fetchable on this core: cleans the data cache to the
 /// point of unification, then drops the whole instruction cache, which works for aliases too (Arm ARM D7.5.9).
 pub fn sync_instructions(pa: PhysAddr, len: u64) {
-    let sizes: u64;
-    // SAFETY: reads CTR_EL0.
-    unsafe { asm!("mrs {}, ctr_el0", out(reg) sizes, options(nomem, nostack, preserves_flags)) };
-    let line = 4u64 << (sizes >> 16 & 0xf);
-    let mut at = (PHYSMAP + pa.0) & !(line - 1);
-    while at < PHYSMAP + pa.0 + len {
-        // SAFETY: cleaning writes back what the cache holds anyway; the caller vouches that `pa` is RAM.
-        unsafe { asm!("dc cvau, {at}", at = in(reg) at, options(nostack)) };
-        at += line;
-    }
+    // SAFETY: cleaning writes back what the cache holds anyway; the caller vouches that `pa` is RAM.
+    each_line(PHYSMAP + pa.0, len, |at| unsafe { asm!("dc cvau, {at}", at = in(reg) at, options(nostack)) });
     // SAFETY: instructions are fetched anew.
     unsafe { asm!("dsb ish", "ic iallu", "dsb nsh", "isb", options(nostack)) };
 }
 
-/// Bits of a physical address on this core; no more than the 4 KiB granule can name.
-pub fn physical_bits() -> u32 {
-    match ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange) {
-        0 => 32,
-        1 => 36,
-        2 => 40,
-        3 => 42,
-        4 => 44,
-        _ => 48,
+/// Does `what` with each line of the data cache that has a part of `start..start + len`.
+#[inline]
+pub fn each_line(start: u64, len: u64, what: impl Fn(u64)) {
+    let sizes: u64;
+    // SAFETY: reads CTR_EL0.
+    unsafe { asm!("mrs {}, ctr_el0", out(reg) sizes, options(nomem, nostack, preserves_flags)) };
+    let line = 4u64 << (sizes >> 16 & 0xf);
+    let mut at = start & !(line - 1);
+    while at < start + len {
+        what(at);
+        at += line;
     }
+}
+
+/// How the registers spell the size of a physical address on this core; no more than the 4 KiB granule can name.
+pub fn physical_range() -> u64 {
+    ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange).min(5)
+}
+
+/// Bits of a physical address on this core.
+pub fn physical_bits() -> u32 {
+    [32, 36, 40, 42, 44, 48][physical_range() as usize]
 }
 
 /// Hands out the pages at `DEVICES`.

@@ -1,9 +1,9 @@
 //! The CPU driver's own address space: what `TTBR1_EL1` points to. Building it is pure (tables are values in a pool
 //! that knows its physical address), so that W^X and the hole for the slice are tested on the host; only
-//! [`Tables::switch_to`] and [`Devices`] touch the machine.
+//! `mmu` touches the machine.
 
 use crate::paging::Pages;
-use skerry_hal::addr::{KERNEL, PHYSMAP, SLICE};
+use skerry_hal::addr::{DEVICES, KERNEL, PHYSMAP, SLICE};
 use skerry_hal::paging::{ENTRIES, ROOT_LEVEL, index, span};
 use skerry_hal::{MapFlags, PAGE_SIZE, PageFormat, PhysAddr, PhysRange, Pte};
 
@@ -56,6 +56,33 @@ impl<'a> Tables<'a> {
     pub fn new(pool: &'a mut [Table], base: PhysAddr) -> Result<Self, SpaceError> {
         let mut tables = Self { pool, base, used: 0 };
         tables.add()?;
+        Ok(tables)
+    }
+
+    /// What a core runs in until its board has replaced it: the slice at `KERNEL`, the GiB of the slice and that of `arg` both
+    /// one to one and at `PHYSMAP`, all to be written and executed, and the console as the first page of `DEVICES`.
+    ///
+    /// # Errors
+    /// See [`SpaceError`].
+    pub fn early(
+        pool: &'a mut [Table],
+        base: PhysAddr,
+        slice: PhysAddr,
+        arg: PhysAddr,
+        console: PhysAddr,
+    ) -> Result<Self, SpaceError> {
+        const GIB: u64 = span(2);
+        let data = MapFlags::READ | MapFlags::WRITE;
+        if !slice.is_aligned(SLICE) {
+            return Err(SpaceError::Misaligned);
+        }
+        let mut tables = Self::new(pool, base)?;
+        for at in [slice, arg].map(|at| at.align_down(GIB).0) {
+            tables.map_one(at, at, GIB, data | MapFlags::EXECUTE)?;
+            tables.map_one(PHYSMAP + at, at, GIB, data | MapFlags::EXECUTE)?;
+        }
+        tables.map_one(KERNEL, slice.0, SLICE, data | MapFlags::EXECUTE)?;
+        tables.map(DEVICES, console, PAGE_SIZE, data | MapFlags::DEVICE)?;
         Ok(tables)
     }
 
@@ -204,6 +231,30 @@ mod tests {
             }
         }
         None
+    }
+
+    #[test]
+    fn early_tables_map_what_boot_code_touches() {
+        const GIB: u64 = 1 << 30;
+        let (console, all) = (PhysAddr(0x0900_0000), MapFlags::READ | MapFlags::WRITE | MapFlags::EXECUTE);
+        // The tree beside the slice, in a GiB of its own, and in other 512 GiB.
+        for arg in [0x4800_0000, 0xc000_0000, 600 * GIB] {
+            let mut pool = pool(9);
+            let tables = Tables::early(&mut pool, POOL_AT, SLICE_AT, PhysAddr(arg), console).unwrap();
+            for pa in [SLICE_AT.0, SLICE_AT.0 + SLICE - 1, GIB, 2 * GIB - 1, arg] {
+                assert_eq!(walk(&tables, pa), Some((pa, all)), "one to one, {pa:#x}");
+                assert_eq!(walk(&tables, PHYSMAP + pa), Some((pa, all)), "{pa:#x}");
+            }
+            assert_eq!(walk(&tables, KERNEL + 0x1234), Some((SLICE_AT.0 + 0x1234, all)));
+            assert_eq!(walk(&tables, KERNEL + SLICE), None);
+            let device = MapFlags::READ | MapFlags::WRITE | MapFlags::DEVICE;
+            assert_eq!(walk(&tables, DEVICES), Some((console.0, device)));
+            assert_eq!(walk(&tables, DEVICES + PAGE_SIZE), None);
+        }
+        let misplaced = PhysAddr(SLICE_AT.0 + PAGE_SIZE);
+        let mut pool = pool(9);
+        let made = Tables::early(&mut pool, POOL_AT, misplaced, SLICE_AT, console);
+        assert_eq!(made.err(), Some(SpaceError::Misaligned));
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! The clock and the timer: the EL1 virtual timer (Arm ARM D12), which works the same when started at EL1 and when
 //! dropped there from EL2, with `CNTVOFF_EL2` = 0.
 
-use aarch64_cpu::registers::{
-    CNTFRQ_EL0, CNTKCTL_EL1, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable,
-};
+use aarch64_cpu::registers::{CNTKCTL_EL1, CNTV_CTL_EL0, CNTV_CVAL_EL0, Writeable};
 
 /// The timer's interrupt number: PPI 11 of every core (Arm BSA, "PPI assignments").
 pub const INTID: u32 = 27;
@@ -12,16 +10,6 @@ pub const INTID: u32 = 27;
 pub fn init() {
     CNTKCTL_EL1.write(CNTKCTL_EL1::EL0VCTEN::SET);
     CNTV_CTL_EL0.set(0);
-}
-
-/// The counter, in ticks. Kernel entry has synchronised the context, so no barrier is needed for it not to run back.
-pub fn now() -> u64 {
-    CNTVCT_EL0.get()
-}
-
-/// Ticks per second.
-pub fn frequency() -> u64 {
-    CNTFRQ_EL0.get()
 }
 
 /// Interrupts at or after `ticks`; `None`: not at all.

@@ -62,17 +62,12 @@ extern "C" fn skerry_board_entry(arg: PhysAddr, slice: PhysAddr, later: bool) ->
     if !later {
         record.first_domain = first_domain(record);
     }
-    let machine = match Arm::new(&facts::GIC, &mut devices, conduit, !later) {
-        Ok(machine) => machine,
-        Err(error) => stop("interrupt controller", error.text()),
-    };
-    match Kernel::boot(room(pieces.place::<Kernel<Arm>>()), machine, record) {
-        Ok((kernel, next)) => {
-            trap::install(kernel);
-            trap::enter(next)
-        }
-        Err(error) => stop("first domain", error.text()),
-    }
+    let machine = Arm::new(&facts::GIC, &mut devices, conduit, !later)
+        .unwrap_or_else(|error| stop("interrupt controller", error.text()));
+    let (kernel, next) = Kernel::boot(room(pieces.place::<Kernel<Arm>>()), machine, record)
+        .unwrap_or_else(|error| stop("first domain", error.text()));
+    trap::install(kernel);
+    trap::enter(next)
 }
 
 /// What a stop is about when it is about this code's own record or slice.
@@ -80,10 +75,7 @@ const BOOT: &str = "boot";
 
 /// What was cut off the slice.
 fn room<T>(piece: Option<T>) -> T {
-    match piece {
-        Some(piece) => piece,
-        None => stop(BOOT, "the slice has no room left"),
-    }
+    piece.unwrap_or_else(|| stop(BOOT, "the slice has no room left"))
 }
 
 /// Leaves the early tables.
@@ -99,11 +91,8 @@ fn own_space(record: &CoreBoot, slice: PhysAddr, pieces: &mut Pieces) -> Devices
     let memory = memory.map(|r| r.range).chain([record.first_domain]);
     let (pool, at) = room(pieces.tables(TABLES));
     let devices = Tables::kernel(pool, physical(at), slice, &image, memory)
-        .and_then(|tables| Devices::new(tables, facts::CONSOLE));
-    let devices = match devices {
-        Ok(devices) => devices,
-        Err(error) => stop("page tables", error.text()),
-    };
+        .and_then(|tables| Devices::new(tables, facts::CONSOLE))
+        .unwrap_or_else(|error| stop("page tables", error.text()));
     let (_, no_user) = room(pieces.tables(1));
     // SAFETY: the tables map the image as the linker script has it, and all that `record` lists.
     unsafe { mmu::switch_to(devices.tables(), slice, physical(no_user)) };
@@ -115,17 +104,13 @@ fn first_record(record: &mut CoreBoot, tree: PhysAddr, slice: PhysAddr) {
     let start = (PHYSMAP + tree.0) as *const u8;
     // SAFETY: the early tables map the GiB that the tree lies in, and nobody writes to it.
     let header = unsafe { core::slice::from_raw_parts(start, fdt::HEADER) };
-    let len = match fdt::total_size(header) {
-        Ok(len) if len <= MAX_TREE => len,
-        Ok(_) => stop(TREE, "longer than the arm64 boot protocol allows"),
-        Err(error) => stop(TREE, error.text()),
-    };
+    let len = fdt::total_size(header).unwrap_or_else(|error| stop(TREE, error.text()));
+    if len > MAX_TREE {
+        stop(TREE, "longer than the arm64 boot protocol allows");
+    }
     // SAFETY: as above; a tree of at most 2 MiB does not leave its GiB here, where RAM starts at a GiB.
     let tree_bytes = unsafe { core::slice::from_raw_parts(start, len) };
-    let found = match fdt::read(tree_bytes) {
-        Ok(found) => found,
-        Err(error) => stop(TREE, error.text()),
-    };
+    let found = fdt::read(tree_bytes).unwrap_or_else(|error| stop(TREE, error.text()));
     let given = record::Given {
         slice,
         tree: PhysRange::new(tree, len as u64),
@@ -138,9 +123,7 @@ fn first_record(record: &mut CoreBoot, tree: PhysAddr, slice: PhysAddr) {
         _ => Conduit::None,
     } as u64;
     trap::set_conduit(Conduit::from_raw(record.arch_word));
-    if let Err(error) = record::fill(record, &found, &given) {
-        stop("memory map", error.text());
-    }
+    record::fill(record, &found, &given).unwrap_or_else(|error| stop("memory map", error.text()));
     record.core = CoreId::new(IslandId(island(found.bootargs).unwrap_or(0)), 0);
     record.hw_id = own_id();
 }
@@ -156,16 +139,13 @@ fn island(cmdline: &[u8]) -> Option<u16> {
 
 /// Where `init` lies in the bundle.
 fn first_domain(record: &CoreBoot) -> PhysRange {
-    let bundle = match record.of_kind(RegionKind::Bundle).next() {
-        Some(region) => region.range,
-        None => stop(BUNDLE, "none was loaded"),
-    };
+    let region = record.of_kind(RegionKind::Bundle).next();
+    let bundle = region.unwrap_or_else(|| stop(BUNDLE, "none was loaded")).range;
     // SAFETY: `own_space` has mapped the bundle; nobody writes to it.
     let bytes =
         unsafe { core::slice::from_raw_parts((PHYSMAP + bundle.base.0) as *const u8, bundle.len as usize) };
-    let Some(file) = skerry_bundle::find_member(bytes, "aarch64", "init") else {
-        stop(BUNDLE, "no init for aarch64")
-    };
+    let file = skerry_bundle::find_member(bytes, "aarch64", "init");
+    let file = file.unwrap_or_else(|| stop(BUNDLE, "no init for aarch64"));
     PhysRange::new(PhysAddr(file.as_ptr() as u64 - PHYSMAP), file.len() as u64)
 }
 
