@@ -5,7 +5,7 @@ use crate::event::{Chan, Sink};
 use crate::table::Cursor;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use skerry_hal::CoreId;
+use skerry_hal::{CoreId, IslandId};
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::{Message, SendError};
 
@@ -113,6 +113,12 @@ impl Entry {
     /// Whether something waits.
     pub fn has_backlog(&self) -> bool {
         self.up && (!self.queue.is_empty() || self.sync.is_some() || self.listing.is_some())
+    }
+
+    /// Sends the table again from an island on; from its beginning if it is being sent already.
+    pub fn sync_from(&mut self, island: Option<IslandId>) {
+        let from = island.filter(|_| self.sync.is_none());
+        self.sync = Some(from.map_or_else(Cursor::default, |id| Cursor { island: id.0, core: 0 }));
     }
 
     /// Forgets what waits and what was known of the other end.

@@ -29,6 +29,17 @@ impl Core {
         Self { state: CoreState::Present, isa: None, node: 0, channels: 0, frequency: 0, seq: 0 };
 }
 
+/// Whether what is known of an island counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Known {
+    /// It was heard of and could be reached ever since.
+    Fresh,
+    /// It could not be reached since: it may have been lost meanwhile. It counts from its next advertisement on.
+    Stale,
+    /// And an island that says that it has a link to it was asked for that.
+    Asked(IslandId),
+}
+
 /// What is known of an island.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Island {
@@ -49,6 +60,7 @@ pub struct Island {
     /// Its cores, by local number.
     pub cores: Vec<Core>,
     pub(crate) seq: u32,
+    pub(crate) known: Known,
 }
 
 impl Island {
@@ -63,6 +75,7 @@ impl Island {
             settled: false,
             cores: Vec::new(),
             seq: 0,
+            known: Known::Fresh,
         }
     }
 
@@ -89,6 +102,8 @@ pub(crate) enum Merge {
     New,
     /// New, and the island had another epoch before: all that was under way with it is void.
     Reborn,
+    /// The island counts again, and so does all that was known of it.
+    Again,
     /// Known already.
     Old,
     /// From an epoch that was given up.
@@ -160,7 +175,8 @@ impl Islands {
         if ad.epoch <= island.refused {
             return Merge::Stale;
         }
-        if (ad.epoch, ad.seq) <= (island.epoch, island.seq) {
+        let again = island.known != Known::Fresh && ad.epoch == island.epoch && ad.seq >= island.seq;
+        if (ad.epoch, ad.seq) <= (island.epoch, island.seq) && !again {
             return if ad.epoch < island.epoch { Merge::Stale } else { Merge::Old };
         }
         let reborn = island.epoch != ad.epoch && island.epoch != Epoch(0);
@@ -172,8 +188,13 @@ impl Islands {
         }
         island.cores.resize(ad.cores as usize, Core::PRESENT);
         (island.isa, island.epoch, island.seq) = (Some(isa), ad.epoch, ad.seq);
+        island.known = Known::Fresh;
         (island.links, island.wired, island.settled) = (ad.links, ad.wired, ad.settled == 1);
-        if reborn { Merge::Reborn } else { Merge::New }
+        match (reborn, again) {
+            (true, _) => Merge::Reborn,
+            (_, true) => Merge::Again,
+            _ => Merge::New,
+        }
     }
 
     /// Takes in what is known of a core.
@@ -213,6 +234,7 @@ impl Islands {
         island.refused = epoch;
         island.epoch = epoch;
         island.state = IslandState::Lost;
+        island.known = Known::Fresh;
         island.links = 0;
         island.seq = u32::MAX;
         for core in &mut island.cores {
@@ -232,7 +254,8 @@ impl Islands {
             next += 1;
             let links = self.get(at).map_or(0, |i| i.links);
             for n in (0..MAX_ISLANDS as u16).filter(|n| links >> n & 1 == 1) {
-                let both = self.get(IslandId(n)).is_some_and(|i| i.links >> at.0 & 1 == 1);
+                let fresh = self.get(IslandId(n)).filter(|i| i.known == Known::Fresh);
+                let both = fresh.is_some_and(|i| i.links >> at.0 & 1 == 1);
                 if both && n != from.0 && via[n as usize].is_none() {
                     via[n as usize] =
                         Some(if at == from { IslandId(n) } else { via[at.0 as usize].unwrap_or(at) });

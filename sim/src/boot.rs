@@ -97,11 +97,6 @@ impl World {
         (booted.alive, booted.paused_until, booted.lives) = (true, 0, booted.lives + 1);
         self.join(core, kernel, monitor, ports);
         self.trace(|| format!("island {id} boots in epoch {epoch}"));
-        // Whom its death did not reach, because what lay between died too, hears of both now: of the way first.
-        let heard = self.now + self.plan.bound;
-        for (_, _, due) in self.deaths.iter_mut().filter(|(dead, ..)| *dead == id) {
-            *due = heard.max(*due);
-        }
     }
 
     /// A core with its monitor, which starts at once.

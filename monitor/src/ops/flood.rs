@@ -4,10 +4,10 @@
 use crate::chans::Role;
 use crate::event::{Chan, Sink};
 use crate::monitor::Monitor;
-use crate::table::Cursor;
+use crate::table::{Cursor, Known};
 use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_urpc::Message;
-use skerry_urpc::formats::monitor::{CoreAd, IslandAd, IslandLoss, ToPeer};
+use skerry_urpc::formats::monitor::{CoreAd, IslandAd, IslandLoss, IslandQuery, ToPeer};
 use skerry_urpc::wire::{self, Header};
 
 impl Monitor {
@@ -61,10 +61,11 @@ impl Monitor {
         }
     }
 
-    pub(super) fn resync_all(&mut self) {
-        for (_, entry) in self.chans.iter_mut() {
-            if entry.up && matches!(entry.role, Role::Core(_) | Role::Link(_)) {
-                entry.sync = Some(Cursor::default());
+    /// Every monitor that gets its knowledge from this one is sent the table again, from an island on.
+    pub(super) fn sync_all_from(&mut self, island: Option<IslandId>, except: Option<Chan>) {
+        for (chan, entry) in self.chans.iter_mut().filter(|(_, entry)| entry.up) {
+            if Some(chan) != except && matches!(entry.role, Role::Core(_) | Role::Link(_)) {
+                entry.sync_from(island);
             }
         }
     }
@@ -72,6 +73,14 @@ impl Monitor {
     pub(super) fn sync_from_start(&mut self, chan: Chan, sink: &mut dyn Sink) {
         if let Some(entry) = self.chans.get_mut(chan) {
             entry.sync = Some(Cursor::default());
+        }
+        self.sync(chan, sink);
+    }
+
+    /// Somebody who gets its knowledge from this monitor has to hear of an island again.
+    pub(crate) fn on_island_query(&mut self, query: &IslandQuery, chan: Chan, sink: &mut dyn Sink) {
+        if let Some(entry) = self.chans.get_mut(chan) {
+            entry.sync_from(Some(query.island));
         }
         self.sync(chan, sink);
     }
@@ -109,7 +118,8 @@ impl Monitor {
         let island = self.islands.get(id)?;
         let header = self.header(dst, 0);
         match core {
-            _ if island.epoch == Epoch(0) => None,
+            // Who asks hears of it when this monitor does.
+            _ if island.epoch == Epoch(0) || island.known != Known::Fresh => None,
             None if island.epoch <= island.refused => {
                 let loss =
                     IslandLoss { island: id, epoch: island.refused, by: self.core, ..IslandLoss::default() };

@@ -6,7 +6,7 @@
 //!
 //! A link's peer that fell silent and that no other way leads to is *given up*: its epoch is refused from then on, by all
 //! ([`IslandLoss`](skerry_urpc::formats::monitor::IslandLoss)). An island behind one that is gone is merely unreachable; nobody
-//! has judged it.
+//! has judged it. It may have been lost meanwhile, though: so it counts again only from an advertisement that comes after.
 //!
 //! Here: what islands and cores say of themselves. `links`: what the own links say, and losses. `conclude`: what follows.
 
@@ -150,8 +150,9 @@ impl Monitor {
             self.counters.bad += 1;
             return;
         }
-        match self.islands.merge_island(ad) {
-            Merge::New => {}
+        let merged = self.islands.merge_island(ad);
+        match merged {
+            Merge::New | Merge::Again => {}
             Merge::Reborn => self.bury(ad.island, sink),
             Merge::Old => return,
             Merge::Stale => return self.counters.stale += 1,
@@ -163,7 +164,12 @@ impl Monitor {
         for n in (0..MAX_ISLANDS as u16).filter(|n| ad.wired >> n & 1 == 1) {
             let _ = self.islands.entry(IslandId(n));
         }
-        self.flood(ad, Some(chan), sink);
+        if merged == Merge::Again {
+            // Others were not told anything of it meanwhile.
+            self.sync_all_from(Some(ad.island), Some(chan));
+        } else {
+            self.flood(ad, Some(chan), sink);
+        }
         self.recompute(sink);
     }
 
@@ -176,7 +182,7 @@ impl Monitor {
             return;
         }
         match self.islands.merge_core(ad) {
-            Merge::New | Merge::Reborn => {
+            Merge::New | Merge::Again | Merge::Reborn => {
                 if ad.core.island() == self.island && ad.state == CoreState::Off as u8 {
                     self.drop_peer(ad.core, sink);
                 }

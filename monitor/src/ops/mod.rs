@@ -77,6 +77,9 @@ impl Peer<Arrival<'_>> for Monitor {
     fn island_loss(&mut self, body: &IslandLoss, at: Arrival<'_>) {
         self.on_island_loss(body, at.chan, at.header, at.sink);
     }
+    fn island_query(&mut self, body: &IslandQuery, at: Arrival<'_>) {
+        self.on_island_query(body, at.chan, at.sink);
+    }
     fn beat(&mut self, body: &Beat, at: Arrival<'_>) {
         self.on_beat(body, at.sink);
     }

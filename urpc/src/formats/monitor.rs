@@ -156,6 +156,11 @@ interface! {
             /// Who says so.
             by: CoreId,
         }
+        /// What was known of an island does not count any more: from it on all advertisements are to be sent again.
+        fn island_query(IslandQuery) = 0x0118 {
+            /// Which.
+            island: IslandId,
+        }
         /// Asks a core's monitor to ping another's, and to answer with [`PingDone`].
         fn ping_start(PingStart) = 0x0120 {
             /// Who is pinged.

@@ -3,13 +3,14 @@
 use crate::chans::Role;
 use crate::event::{Chan, Sink};
 use crate::monitor::Monitor;
-use crate::table::Core;
+use crate::table::{Core, Known};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use skerry_hal::Epoch;
-use skerry_urpc::formats::monitor::CoreState;
+use skerry_hal::{CoreId, Epoch, IslandId};
+use skerry_urpc::formats::monitor::{CoreState, IslandQuery};
 use skerry_urpc::formats::shell::IslandState;
+use skerry_urpc::wire;
 
 impl Monitor {
     /// Draws all conclusions from the table: who is reachable, what is lost, where messages go.
@@ -30,7 +31,10 @@ impl Monitor {
             let was = island.state;
             island.state = match was {
                 _ if reachable => IslandState::Up,
-                IslandState::Up => IslandState::Unreachable,
+                IslandState::Up => {
+                    island.known = Known::Stale;
+                    IslandState::Unreachable
+                }
                 was => was,
             };
             // What a greeting on an own link says is newer than what was advertised.
@@ -55,8 +59,40 @@ impl Monitor {
         if let Some((id, epoch)) = silent {
             return self.give_up(id, epoch, self.core, None, sink);
         }
+        self.ask_again(&via, sink);
         self.recheck(sink);
         self.leader_check(sink);
+    }
+
+    /// Asks for islands that could not be reached, and to which somebody who can be has a link now. Most often their
+    /// advertisement is on its way already.
+    fn ask_again(&mut self, via: &[Option<IslandId>], sink: &mut dyn Sink) {
+        let me = self.island;
+        let way = |link: &IslandId| via.get(usize::from(link.0)).copied().flatten();
+        let mut questions = Vec::new();
+        for (id, island) in self.islands.iter().filter(|(_, i)| i.known != Known::Fresh) {
+            let leads = |(at, other): &(IslandId, &crate::table::Island)| {
+                *at != me && way(at).is_some() && other.links >> id.0 & 1 == 1
+            };
+            let through = self.islands.iter().find(leads).map(|(at, _)| at);
+            let asked = through.map_or(Known::Stale, Known::Asked);
+            if asked != island.known {
+                questions.push((id, through, asked));
+            }
+        }
+        for (id, through, asked) in questions {
+            // An app core asks its first monitor, who asks on.
+            let next = through.and_then(|at| if self.is_first() { way(&at) } else { Some(me) });
+            let query = IslandQuery { island: id, ..IslandQuery::default() };
+            let sent = next.is_none_or(|next| {
+                let to = CoreId::new(next, 0);
+                let message = wire::encode(&self.header(to, 0), &query);
+                self.try_send(&message, to, sink).is_ok()
+            });
+            if sent && let Some(island) = self.islands.get_mut(id) {
+                island.known = asked;
+            }
+        }
     }
 
     /// Which channel leads to which core of the own island.

@@ -73,7 +73,7 @@ impl Monitor {
         self.note(2, format!("given up by another island; rejoining in epoch {}", self.epoch), sink);
         sink.act(Action::NewEpoch { epoch: self.epoch });
         self.changed_own(sink);
-        self.resync_all();
+        self.sync_all_from(None, None);
         self.channels_changed(sink);
     }
 

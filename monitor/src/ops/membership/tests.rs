@@ -1,10 +1,11 @@
 //! Advertisements, losses, and who may speak of whom.
 
 use crate::event::{Action, Chan, Event};
-use crate::testkit::{Log, app, core, header_of, island_says, joined, message};
+use crate::monitor::Monitor;
+use crate::testkit::{Log, app, core, first, header_of, island_says, joined, message};
 use skerry_hal::Epoch;
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::monitor::{Beat, CoreAd, Fault};
+use skerry_urpc::formats::monitor::{Beat, CoreAd, Fault, IslandQuery};
 use skerry_urpc::wire::Header;
 
 #[test]
@@ -23,6 +24,37 @@ fn a_silent_peer_is_given_up_and_its_epoch_never_counts_again() {
         m.message(13, Chan(0), &old, &mut log);
     }
     assert_eq!((m.counters().stale, m.status_of(core(1, 0))), (stale + 2, Err(Refusal::Lost)));
+}
+
+#[test]
+fn an_island_that_could_not_be_reached_counts_from_its_next_advertisement_on() {
+    let mut log = Log::default();
+    let mut m = first(0, 1, &[1]);
+    let behind = core(2, 0);
+    m.handle(0, Event::Start, &mut log);
+    m.handle(1, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(1) }, &mut log);
+    let says = |m: &mut Monitor, log: &mut Log, island, seq, links| {
+        let [ad, cores] = island_says(island, seq, 1, links, core(0, 0));
+        for mut message in [ad, cores] {
+            message.set_header(&header_of(core(1, 0), core(0, 0)));
+            m.message(2, Chan(0), &message, log);
+        }
+    };
+    says(&mut m, &mut log, 1, 1, 0b101);
+    says(&mut m, &mut log, 2, 1, 0b010);
+    assert_eq!(m.status_of(behind), Ok(()));
+    says(&mut m, &mut log, 1, 2, 0b001);
+    assert_eq!(m.status_of(behind), Err(Refusal::Unreachable));
+    // It may be another by now: that there is a way is not enough.
+    says(&mut m, &mut log, 1, 3, 0b101);
+    assert_eq!(m.status_of(behind), Err(Refusal::Unreachable));
+    let (chan, (header, query)) = log.take_sent::<IslandQuery>().expect("its neighbour is asked for it");
+    assert_eq!((chan, header.dst, query.island), (Chan(0), core(1, 0), behind.island()));
+    says(&mut m, &mut log, 1, 4, 0b101);
+    assert!(log.take_sent::<IslandQuery>().is_none(), "once");
+    // It was the same all the time.
+    says(&mut m, &mut log, 2, 1, 0b010);
+    assert_eq!(m.status_of(behind), Ok(()));
 }
 
 #[test]
