@@ -1,6 +1,6 @@
 //! A monitor's channels: who is at the other end, and what waits for room.
 
-use crate::config::{MAX_CHANS, MAX_QUEUE};
+use crate::config::{MAX_CHANS, MAX_ISLANDS, MAX_QUEUE};
 use crate::event::{Chan, Sink};
 use crate::table::Cursor;
 use alloc::collections::VecDeque;
@@ -40,6 +40,52 @@ pub(crate) enum Table {
     Memory,
 }
 
+/// Islands whose records are to be sent, and how far the sending of one of them has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sync {
+    islands: u64,
+    at: Cursor,
+}
+
+impl Sync {
+    /// Everything.
+    pub const ALL: Self = Self { islands: u64::MAX, at: Cursor { island: 0, core: 0 } };
+
+    pub const fn is_done(self) -> bool {
+        self.islands == 0
+    }
+
+    /// All of an island is to be sent, once more if it was begun with.
+    pub const fn add(&mut self, id: IslandId) {
+        self.islands |= 1 << (id.0 as usize % MAX_ISLANDS);
+        if self.at.island == id.0 {
+            self.at.core = 0;
+        }
+    }
+
+    /// The next record to look for.
+    pub const fn next(&mut self) -> Option<Cursor> {
+        if self.islands == 0 {
+            return None;
+        }
+        if self.islands >> self.at.island & 1 == 0 {
+            // Round and round, so that one that changes again and again does not keep back the others.
+            let ahead = self.islands & u64::MAX << self.at.island;
+            let from = if ahead == 0 { self.islands } else { ahead };
+            self.at = Cursor { island: from.trailing_zeros() as u16, core: 0 };
+        }
+        Some(self.at)
+    }
+
+    /// Goes on behind the record that was sent; `None`: behind the island's last.
+    pub const fn sent(&mut self, record: Option<u16>) {
+        match record {
+            Some(core) => self.at.core = core + 1,
+            None => self.islands &= !(1 << self.at.island),
+        }
+    }
+}
+
 /// One channel.
 pub(crate) struct Entry {
     pub role: Role,
@@ -47,14 +93,14 @@ pub(crate) struct Entry {
     /// When something last came.
     pub heard: u64,
     queue: VecDeque<Message>,
-    /// How far the table of all islands and cores has been sent; `None`: all of it.
-    pub sync: Option<Cursor>,
+    /// What of the table of islands and cores is to be sent.
+    pub sync: Sync,
     pub listing: Option<Listing>,
 }
 
 impl Entry {
-    const fn new(role: Role, up: bool) -> Self {
-        Self { role, up, heard: 0, queue: VecDeque::new(), sync: None, listing: None }
+    fn new(role: Role, up: bool) -> Self {
+        Self { role, up, heard: 0, queue: VecDeque::new(), sync: Sync::default(), listing: None }
     }
 
     /// Whether a message may go at once.
@@ -112,19 +158,13 @@ impl Entry {
 
     /// Whether something waits.
     pub fn has_backlog(&self) -> bool {
-        self.up && (!self.queue.is_empty() || self.sync.is_some() || self.listing.is_some())
-    }
-
-    /// Sends the table again from an island on; from its beginning if it is being sent already.
-    pub fn sync_from(&mut self, island: Option<IslandId>) {
-        let from = island.filter(|_| self.sync.is_none());
-        self.sync = Some(from.map_or_else(Cursor::default, |id| Cursor { island: id.0, core: 0 }));
+        self.up && (!self.queue.is_empty() || !self.sync.is_done() || self.listing.is_some())
     }
 
     /// Forgets what waits and what was known of the other end.
     pub fn reset(&mut self, up: bool) {
         self.queue.clear();
-        self.sync = None;
+        self.sync = Sync::default();
         self.listing = None;
         self.up = up;
     }

@@ -252,8 +252,10 @@ impl Islands {
         let mut next = 0;
         while let Some(&at) = queue.get(next) {
             next += 1;
-            let links = self.get(at).map_or(0, |i| i.links);
-            for n in (0..MAX_ISLANDS as u16).filter(|n| links >> n & 1 == 1) {
+            let mut links = self.get(at).map_or(0, |i| i.links);
+            while links != 0 {
+                let n = links.trailing_zeros() as u16;
+                links &= links - 1;
                 let fresh = self.get(IslandId(n)).filter(|i| i.known == Known::Fresh);
                 let both = fresh.is_some_and(|i| i.links >> at.0 & 1 == 1);
                 if both && n != from.0 && via[n as usize].is_none() {

@@ -5,6 +5,7 @@ use crate::ports::Port;
 use crate::rng::Rng;
 use crate::server;
 use skerry_hal::{CoreId, IslandId};
+use skerry_monitor::ops::client::{ping_bounds, stream_bounds};
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::proc::{self, Credit, Kill, List, ProcessState, Spawn, WINDOW, Wait};
 use skerry_urpc::formats::shell::*;
@@ -49,6 +50,9 @@ pub struct Load {
 /// turns, and tables of all cores.
 const ROOM: (usize, usize) = (4, 8);
 
+/// Bounds by which an answer may be later than its monitor gives it up: what is queued before and behind it.
+const SLACK: u64 = 4;
+
 impl Load {
     /// No requests yet.
     pub fn new(bound: u64) -> Self {
@@ -77,7 +81,7 @@ impl Load {
             6..8 => {
                 let count = rng.between(1, 200);
                 let query = StreamQuery { from, to, count, ..StreamQuery::default() };
-                self.ask(node, &query, (from, to), count, now, 24, false);
+                self.ask(node, &query, (from, to), count, now, stream_bounds(count) + SLACK, false);
             }
             8 => self.ask(node, &CoresQuery::default(), (from, to), 0, now, 4, false),
             9 => self.ask(node, &IslandsQuery::default(), (from, to), 0, now, 4, false),
@@ -100,7 +104,7 @@ impl Load {
     /// A ping; `sure` if nothing stands in its way.
     pub fn ping(&mut self, node: &mut Node, from: CoreId, to: CoreId, count: u32, now: u64, sure: bool) {
         let query = PingQuery { from, to, count, ..PingQuery::default() };
-        self.ask(node, &query, (from, to), count.into(), now, u64::from(count) + 8, sure);
+        self.ask(node, &query, (from, to), count.into(), now, ping_bounds(count) + SLACK, sure);
     }
 
     /// A request to a process server.

@@ -34,6 +34,17 @@ pub(crate) struct State {
     count: u8,
 }
 
+/// Bounds that so many round trips may take, and the report of them.
+pub const fn ping_bounds(count: u32) -> u64 {
+    count as u64 + 4
+}
+
+/// Bounds that a stream of so many messages may take. Sixteen take far less than one; should the report be lost on its way,
+/// nobody waits much longer.
+pub const fn stream_bounds(count: u64) -> u64 {
+    count / 16 + 8
+}
+
 /// A request that is being taken in.
 pub(crate) struct Asking<'a> {
     chan: Chan,
@@ -60,15 +71,14 @@ impl Service<Asking<'_>> for Monitor {
             return Some(Err(Refusal::BadRequest));
         }
         let start = PingStart { to: q.to, count: q.count, ..PingStart::default() };
-        self.ask_core(at, (q.from, q.to), q.count, u64::from(q.count) + 4, &start).err().map(Err)
+        self.ask_core(at, (q.from, q.to), q.count, ping_bounds(q.count), &start).err().map(Err)
     }
     fn stream_query(&mut self, q: &StreamQuery, at: Asking<'_>) -> Self::Outcome {
         if q.count == 0 {
             return Some(Err(Refusal::BadRequest));
         }
         let start = StreamStart { to: q.to, count: q.count, ..StreamStart::default() };
-        // Sixteen messages take far less than a bound; should the report be lost on its way, nobody waits much longer.
-        self.ask_core(at, (q.from, q.to), 0, q.count / 16 + 8, &start).err().map(Err)
+        self.ask_core(at, (q.from, q.to), 0, stream_bounds(q.count), &start).err().map(Err)
     }
     fn log_level_query(&mut self, q: &LogLevelQuery, at: Asking<'_>) -> Self::Outcome {
         Some(self.log_level_everywhere(q.level, at.sink))

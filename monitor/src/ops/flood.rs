@@ -1,10 +1,10 @@
 //! How what is known of islands and cores spreads: what is new is flooded, and a channel that comes up, or that had no
 //! room for something new, is sent the whole table. The table is bounded, and old records do no harm.
 
-use crate::chans::Role;
+use crate::chans::{Role, Sync};
 use crate::event::{Chan, Sink};
 use crate::monitor::Monitor;
-use crate::table::{Cursor, Known};
+use crate::table::Known;
 use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_urpc::Message;
 use skerry_urpc::formats::monitor::{CoreAd, IslandAd, IslandLoss, IslandQuery, ToPeer};
@@ -42,8 +42,14 @@ impl Monitor {
         })
     }
 
-    /// Sends something new to every monitor that gets its knowledge from this one.
-    pub(super) fn flood<B: ToPeer>(&mut self, body: &B, except: Option<Chan>, sink: &mut dyn Sink) {
+    /// Sends something new about an island to every monitor that gets its knowledge from this one.
+    pub(super) fn flood<B: ToPeer>(
+        &mut self,
+        island: IslandId,
+        body: &B,
+        except: Option<Chan>,
+        sink: &mut dyn Sink,
+    ) {
         if !self.is_first() {
             return;
         }
@@ -56,23 +62,26 @@ impl Monitor {
             };
             let message = wire::encode(&Header { dst, ..header }, body);
             if Some(chan) != except && entry.send(chan, &message, sink).is_err() {
-                entry.sync = Some(Cursor::default());
+                entry.sync.add(island);
             }
         }
     }
 
-    /// Every monitor that gets its knowledge from this one is sent the table again, from an island on.
-    pub(super) fn sync_all_from(&mut self, island: Option<IslandId>, except: Option<Chan>) {
+    /// Every monitor that gets its knowledge from this one is sent an island's records again, or all there are.
+    pub(super) fn sync_all(&mut self, island: Option<IslandId>, except: Option<Chan>) {
         for (chan, entry) in self.chans.iter_mut().filter(|(_, entry)| entry.up) {
             if Some(chan) != except && matches!(entry.role, Role::Core(_) | Role::Link(_)) {
-                entry.sync_from(island);
+                match island {
+                    Some(id) => entry.sync.add(id),
+                    None => entry.sync = Sync::ALL,
+                }
             }
         }
     }
 
     pub(super) fn sync_from_start(&mut self, chan: Chan, sink: &mut dyn Sink) {
         if let Some(entry) = self.chans.get_mut(chan) {
-            entry.sync = Some(Cursor::default());
+            entry.sync = Sync::ALL;
         }
         self.sync(chan, sink);
     }
@@ -80,36 +89,30 @@ impl Monitor {
     /// Somebody who gets its knowledge from this monitor has to hear of an island again.
     pub(crate) fn on_island_query(&mut self, query: &IslandQuery, chan: Chan, sink: &mut dyn Sink) {
         if let Some(entry) = self.chans.get_mut(chan) {
-            entry.sync_from(Some(query.island));
+            entry.sync.add(query.island);
         }
         self.sync(chan, sink);
     }
 
-    /// Sends on with the whole table, as far as there is room.
+    /// Sends on with the table, as far as there is room in the channel itself: news need not wait behind it.
     pub(crate) fn sync(&mut self, chan: Chan, sink: &mut dyn Sink) {
-        while let Some(entry) = self.chans.get(chan)
-            && let Some(at) = entry.sync
-        {
-            let next = self.islands.next(at);
-            let Some((id, core)) = next.filter(|_| self.is_first()) else {
-                if let Some(entry) = self.chans.get_mut(chan) {
-                    entry.sync = None;
-                }
-                return;
-            };
+        let is_first = self.is_first();
+        while let Some(entry) = self.chans.get_mut(chan).filter(|entry| entry.is_clear()) {
             let dst = match entry.role {
-                Role::Core(core) => core,
-                Role::Link(n) => CoreId::new(self.membership.links[n as usize].peer, 0),
-                Role::Free | Role::Client | Role::Server => return,
+                Role::Core(core) if is_first => core,
+                Role::Link(n) if is_first => CoreId::new(self.membership.links[n as usize].peer, 0),
+                _ => return entry.sync = Sync::default(),
             };
-            let message = self.record(dst, id, core);
+            let Some(at) = entry.sync.next() else { return };
+            let found = self.islands.next(at).filter(|(id, _)| id.0 == at.island);
+            let message = found.and_then(|(id, core)| self.record(dst, id, core));
             let Some(entry) = self.chans.get_mut(chan) else { return };
             if let Some(message) = message
                 && entry.send(chan, &message, sink).is_err()
             {
                 return;
             }
-            entry.sync = Some(Cursor { island: id.0, core: core.map_or(1, |c| c + 2) });
+            entry.sync.sent(found.map(|_| at.core));
         }
     }
 

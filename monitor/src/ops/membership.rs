@@ -166,9 +166,9 @@ impl Monitor {
         }
         if merged == Merge::Again {
             // Others were not told anything of it meanwhile.
-            self.sync_all_from(Some(ad.island), Some(chan));
+            self.sync_all(Some(ad.island), Some(chan));
         } else {
-            self.flood(ad, Some(chan), sink);
+            self.flood(ad.island, ad, Some(chan), sink);
         }
         self.recompute(sink);
     }
@@ -186,8 +186,8 @@ impl Monitor {
                 if ad.core.island() == self.island && ad.state == CoreState::Off as u8 {
                     self.drop_peer(ad.core, sink);
                 }
-                self.flood(ad, Some(chan), sink);
-                self.recompute(sink);
+                self.flood(ad.core.island(), ad, Some(chan), sink);
+                self.conclude_core(ad.core, sink);
             }
             Merge::Old => {}
             Merge::Stale => self.counters.stale += 1,
@@ -245,7 +245,7 @@ impl Monitor {
         // First the conclusions: others are told that a peer is lost before they see that it cannot be reached.
         self.recompute(sink);
         if let Some(ad) = self.island_ad(self.island) {
-            self.flood(&ad, None, sink);
+            self.flood(ad.island, &ad, None, sink);
         }
     }
 
@@ -255,7 +255,7 @@ impl Monitor {
             entry.seq += 1;
         }
         if let Some(ad) = self.core_ad(core) {
-            self.flood(&ad, None, sink);
+            self.flood(core.island(), &ad, None, sink);
         }
         self.changed_own(sink);
     }

@@ -64,6 +64,15 @@ impl Monitor {
         self.leader_check(sink);
     }
 
+    /// Draws those that follow from what is new about a core: it leads nowhere, unless it is of this island.
+    pub(super) fn conclude_core(&mut self, core: CoreId, sink: &mut dyn Sink) {
+        if core.island() == self.island {
+            return self.recompute(sink);
+        }
+        self.recheck(sink);
+        self.leader_check(sink);
+    }
+
     /// Asks for islands that could not be reached, and to which somebody who can be has a link now. Most often their
     /// advertisement is on its way already.
     fn ask_again(&mut self, via: &[Option<IslandId>], sink: &mut dyn Sink) {

@@ -1,8 +1,8 @@
 //! What the own links say: a peer that came, fell silent or gave this island up; and how the system takes a loss.
 
+use crate::chans::Sync;
 use crate::event::{Action, Chan, Sink};
 use crate::monitor::Monitor;
-use crate::table::Cursor;
 use alloc::format;
 use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_urpc::formats::monitor::IslandLoss;
@@ -27,7 +27,7 @@ impl Monitor {
         entry.up = Some(epoch);
         if let Some(chan) = self.chans.get_mut(Chan(link)) {
             chan.reset(true);
-            chan.sync = Some(Cursor::default());
+            chan.sync = Sync::ALL;
         }
         // Its advertisement comes over this link; before that the greeting is all that is known of its epoch.
         let known = self.islands.get(peer).map_or(Epoch(0), |i| i.epoch);
@@ -73,7 +73,7 @@ impl Monitor {
         self.note(2, format!("given up by another island; rejoining in epoch {}", self.epoch), sink);
         sink.act(Action::NewEpoch { epoch: self.epoch });
         self.changed_own(sink);
-        self.sync_all_from(None, None);
+        self.sync_all(None, None);
         self.channels_changed(sink);
     }
 
@@ -120,7 +120,7 @@ impl Monitor {
             }
         }
         let loss = IslandLoss { island: id, reserved: 0, epoch, by, ..IslandLoss::default() };
-        self.flood(&loss, except, sink);
+        self.flood(id, &loss, except, sink);
         self.recompute(sink);
     }
 
