@@ -1,6 +1,7 @@
 //! Typed capabilities. Each is a name ([`CPtr`]) and a promise, checked by the CPU driver at every use, of what is there.
 
 use crate::sys::invoke;
+use skerry_abi::cap::mark;
 use skerry_abi::domain::slot;
 use skerry_abi::op::halves;
 use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, Op, PhysAddr, PhysRange, Rights};
@@ -73,9 +74,16 @@ pub struct Make {
 /// # Errors
 /// What the CPU driver answers.
 pub fn retype(source: CPtr, make: &Make, dest: CPtr) -> Result<(), Error> {
-    let what = u32::from(make.ty as u8) | u32::from(make.level) << 8 | u32::from(make.rights.bits()) << 16;
-    let to = halves(CPtr::NULL.0, dest.0);
-    invoke(source, Op::Retype, [halves(what, make.count), make.offset, make.len, to, 0]).map(drop)
+    invoke(source, Op::Retype, make.words(CPtr::NULL, dest, CPtr::NULL)).map(drop)
+}
+
+impl Make {
+    #[inline]
+    fn words(&self, root: CPtr, dest: CPtr, source: CPtr) -> [u64; 5] {
+        let what =
+            u32::from(self.ty as u8) | u32::from(self.level) << 8 | u32::from(self.rights.bits()) << 16;
+        [halves(what, self.count), self.offset, self.len, halves(root.0, dest.0), source.0.into()]
+    }
 }
 
 /// Zeroes `len` bytes (at most 32 KiB) from `offset` of RAM that nothing was made of, or of a frame.
@@ -378,9 +386,68 @@ impl Kernel {
         at: PhysRange,
         dest: CPtr,
     ) -> Result<(), Error> {
-        let what = u32::from(ty as u8) | u32::from(rights.bits()) << 8;
+        self.adopt_level(ty, 0, rights, owner, at, dest)
+    }
+
+    /// The same, for a page table of some level; else the level is 0.
+    pub fn adopt_level(
+        self,
+        ty: CapType,
+        level: u8,
+        rights: Rights,
+        owner: CoreId,
+        at: PhysRange,
+        dest: CPtr,
+    ) -> Result<(), Error> {
+        let what = u32::from(ty as u8) | u32::from(rights.bits()) << 8 | u32::from(level) << 16;
         let to = halves(slot::ROOT.0, dest.0);
         invoke(self.0, Op::Adopt, [halves(what, owner.raw()), at.base.0, at.len, to, 0]).map(drop)
+    }
+
+    fn mark(self, how: u32, (ty, at): (CapType, PhysRange), more: [u64; 2]) -> Result<u64, Error> {
+        invoke(self.0, Op::Mark, [halves(ty as u32, how), at.base.0, at.len, more[0], more[1]])
+    }
+
+    /// Locks the object of a type that lies `at`, unless it is RAM something was made of, in `part` of it: the offset, and the
+    /// length, 0 to lock it anyhow. Answers what is here of it, in the bits of [`held`](skerry_abi::cap::held).
+    pub fn lock(self, ty: CapType, at: PhysRange, part: (u64, u64)) -> Result<u64, Error> {
+        self.mark(mark::LOCK, (ty, at), [part.0, part.1])
+    }
+
+    /// Unlocks it, if it is locked.
+    pub fn unlock(self, ty: CapType, at: PhysRange) -> Result<(), Error> {
+        self.mark(mark::UNLOCK, (ty, at), [0; 2]).map(drop)
+    }
+
+    /// From now on other cores hold copies of it, or none does. It is to be locked meanwhile.
+    pub fn share(self, ty: CapType, at: PhysRange, shared: bool) -> Result<(), Error> {
+        let (how, mut from) = (if shared { mark::SHARE } else { mark::UNSHARE }, 0);
+        loop {
+            from = self.mark(how, (ty, at), [from, 0])?;
+            if from == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes objects of the capability at `source`, as every core with a say has agreed, in a space of that `root`.
+    pub fn retype_agreed(self, source: CPtr, make: &Make, root: CPtr, dest: CPtr) -> Result<(), Error> {
+        let words = make.words(root, dest, source);
+        invoke(self.0, Op::RetypeAgreed, words).map(drop)
+    }
+
+    /// Takes away some of what was made of an object and, if so, of its `copies`, as every core with a say has agreed. What is
+    /// in the slots to `keep` (or null) stays. Answers whether there is more.
+    pub fn revoke_agreed(
+        self,
+        ty: CapType,
+        at: PhysRange,
+        copies: bool,
+        keep: [CPtr; 2],
+    ) -> Result<bool, Error> {
+        let what = halves(ty as u32, u32::from(!copies));
+        let words = [what, at.base.0, at.len, halves(keep[0].0, keep[1].0), 0];
+        invoke(self.0, Op::RevokeAgreed, words).map(|more| more != 0)
     }
 
     /// The RAM at `ram` now belongs to `owner`.

@@ -362,15 +362,26 @@ fn authority(domain: &mut Domain, t: &mut Trial) -> Result<(), Error> {
     let free = domain.mem.slot()?;
     let ram = domain.mem.ram(PAGE_SIZE, PAGE_SIZE, None)?.cap;
     let adopt = |base| [halves(CapType::Frame as u32 | 0xff00, 1), base, PAGE_SIZE, halves(0, free.0), 0];
+    let table = halves(CapType::VNode as u32 | 0xff_0000, 1);
+    let agreed = [table, 0, PAGE_SIZE, halves(0, free.0), ram.0.into()];
     let calls: Vec<(&str, Op, [u64; 5])> = [
         ("adopts memory", Op::Adopt, adopt(0x20_0000)),
         ("disowns", Op::Disown, [ram.0.into(), 1, 0, 0, 0]),
+        ("locks memory", Op::Mark, [halves(CapType::Frame as u32, 1), 0x20_0000, PAGE_SIZE, 0, 0]),
+        (
+            "says that its memory is shared",
+            Op::Mark,
+            [halves(CapType::Ram as u32, 3), 0x20_0000, PAGE_SIZE, 0, 0],
+        ),
+        ("makes a table as if agreed", Op::RetypeAgreed, agreed),
+        ("revokes as if agreed", Op::RevokeAgreed, [CapType::Ram as u64, 0x20_0000, PAGE_SIZE, 0, 0]),
         ("turns the island off", Op::PowerOff, [0; 5]),
     ]
     .into();
     for (what, op, words) in calls {
         t.refuse(what, Error::NoRight, invoke(slot::KERNEL, op, words));
     }
+    t.refuse("makes a table of its authority", Error::WrongType, invoke(slot::KERNEL, Op::Retype, agreed));
     for len in [1, 33, 1 << 32, !0] {
         let words = [len, 0, 0, 0, 0];
         t.refuse("writes to the console", Error::NoRight, invoke(slot::KERNEL, Op::ConsoleWrite, words));

@@ -90,7 +90,7 @@ pub unsafe trait Machine: 'static {
 
     /// Prepares a freshly zeroed root table: copies whatever the CPU driver itself needs in it.
     fn init_root(&mut self, root: PhysAddr);
-    /// Makes a user address space the current one.
+    /// Makes a user address space the current one, and forgets all of this core's translations of user addresses.
     fn switch_space(&mut self, root: PhysAddr);
     /// Forgets all of this core's translations of user addresses.
     fn flush_all(&mut self);

@@ -89,6 +89,26 @@ impl fmt::Debug for CPtr {
     }
 }
 
+/// What a core has of an object: the bits that [`Op::Mark`](crate::Op::Mark) answers.
+pub mod held {
+    /// A capability for it.
+    pub const COPY: u64 = 1;
+    /// Something that was made of it.
+    pub const MADE: u64 = 2;
+}
+
+/// What [`Op::Mark`](crate::Op::Mark) does.
+pub mod mark {
+    /// The object is locked no more.
+    pub const UNLOCK: u32 = 0;
+    /// It is locked: it answers `Busy` to all but what was agreed on.
+    pub const LOCK: u32 = 1;
+    /// No other core has a copy.
+    pub const UNSHARE: u32 = 2;
+    /// Other cores have copies.
+    pub const SHARE: u32 = 3;
+}
+
 /// Slots in a CNode, the root included.
 pub const CNODE_SLOTS: u32 = 256;
 /// Bytes in a slot.

@@ -120,8 +120,9 @@ pub enum Op {
 
     /// Kernel: writes w1 (at most 32) bytes, taken from words 2 to 5 in little-endian order, to the early console.
     ConsoleWrite = 80,
-    /// Kernel: makes a capability for an object that another core owns. w1 lo: type | rights << 8; w1 hi: owner core;
-    /// w2: base; w3: length; w4 lo: root; w4 hi: destination. Only `Frame` and `WindowFrame`.
+    /// Kernel: makes a capability that another core gave: for what that one owns, for another's, or for what is this one's
+    /// own. w1 lo: type | rights << 8 | level << 16; w1 hi: owner core; w2: base; w3: length; w4 lo: root; w4 hi: destination.
+    /// Of a type that crosses cores, says the table in `cpu-driver/caps`.
     Adopt = 81,
     /// Kernel: the RAM at CPtr w1 now belongs to core w2; from here on it answers `Remote`.
     Disown = 82,
@@ -132,6 +133,15 @@ pub enum Op {
     /// 2 interrupts, 3 idle waits,
     /// 4 bytes that the console had no room for.
     Counter = 84,
+    /// Kernel: [marks](crate::cap::mark) the object of type w1 lo that lies at w2 and is w3 long, as w1 hi says. To lock or unlock:
+    /// if it is RAM, nothing may be made yet of w5 bytes from offset w4 (0: whatever is); value: what is
+    /// [here](crate::cap::held) of it. To share or not: value 0, or w4 to call again with, while it is locked.
+    Mark = 85,
+    /// Kernel: `Retype` of the capability at w5 lo, on which every core with a say has agreed. What is made is the owner's.
+    RetypeAgreed = 86,
+    /// Kernel: `Revoke` of an object that is named as for `Mark`, on which every core with a say has agreed; w1 hi: as for
+    /// `Revoke`. Of its copies those at w4 lo and w4 hi stay, if not 0.
+    RevokeAgreed = 87,
 }
 
 /// Word 0 of an invocation.

@@ -3,7 +3,11 @@
 use crate::index::{Gap, Index};
 use crate::slot::{Cap, Class, FLAG_BUSY, FLAG_REMOTE, Slot, SlotRef, Store};
 use crate::types::{self, Size};
+use skerry_abi::cap::held;
 use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, Rights};
+
+/// Copies that [`Db::share`] marks at once.
+const MARKS: u32 = 128;
 
 /// Capabilities over one another that [`Db::adopt`] looks at, copies counted once.
 const MAX_LAYERS: u32 = 32;
@@ -23,6 +27,8 @@ pub struct Retype {
     pub len: u64,
     /// How many, one after another.
     pub count: u32,
+    /// Every core with a say has agreed: neither a lock nor an owner nor copies elsewhere are in the way.
+    pub agreed: bool,
 }
 
 /// All capabilities of one core, in two indices, so that what a retype asks is short. RAM nests to any depth, but there is
@@ -33,20 +39,22 @@ pub struct Db {
     core: CoreId,
     ram: Index,
     rest: Index,
+    /// Objects that are locked.
+    locked: u32,
 }
 
 impl Db {
     /// The empty database of `core`.
     pub const fn new(core: CoreId) -> Self {
-        Self { core, ram: Index::new(true), rest: Index::new(false) }
+        Self { core, ram: Index::new(true), rest: Index::new(false), locked: 0 }
     }
 
     const fn index(&mut self, ty: CapType) -> &mut Index {
         if matches!(ty, CapType::Ram) { &mut self.ram } else { &mut self.rest }
     }
 
-    const fn index_of(&self, ty: CapType) -> &Index {
-        if matches!(ty, CapType::Ram) { &self.ram } else { &self.rest }
+    const fn index_for(&self, class: &Class) -> &Index {
+        if class.is_ram() { &self.ram } else { &self.rest }
     }
 
     fn indexed<S: Store>(&mut self, store: &S, at: SlotRef) -> &mut Index {
@@ -67,21 +75,48 @@ impl Db {
         Ok(())
     }
 
-    /// Puts `cap`, for memory that another core owns, into the empty slot `at`.
+    /// Puts `cap`, which came from another core, into the empty slot `at`: a copy of what is here, what another core owns, or
+    /// what another core made of RAM of this one's.
     ///
     /// # Errors
-    /// [`Error::Overlap`] if the memory is this core's: an object, or RAM that it has not given to that owner, so that
-    /// nobody can map what the CPU driver keeps there. [`Error::Full`] if too much lies there to look at.
-    /// [`Error::SlotInUse`].
-    pub fn adopt<S: Store>(&mut self, store: &mut S, at: SlotRef, cap: &Cap) -> Result<(), Error> {
-        let (mut innermost, mut layers) = (cap.owner, 0..MAX_LAYERS);
+    /// [`Error::Busy`]. [`Error::Overlap`] if the memory is this core's: an object, or RAM that it has neither given to that
+    /// owner nor copies of, so that nobody can map what the CPU driver keeps there. [`Error::Full`] if too much lies there
+    /// to look at. [`Error::SlotInUse`].
+    pub fn adopt<S: Store>(&mut self, store: &mut S, at: SlotRef, mut cap: Cap) -> Result<(), Error> {
+        let own = cap.owner == self.core;
+        if let Some(first) = self.first(store, cap.class()) {
+            let there = store.slot(first).cap().ok_or(Error::EmptySlot)?;
+            if self.is_locked(store, first) {
+                return Err(Error::Busy);
+            }
+            if there.owner != cap.owner {
+                return Err(Error::Overlap);
+            }
+            cap.level = there.level;
+        } else {
+            self.check_adopt(store, &cap, own)?;
+        }
+        self.insert(store, at, &cap)?;
+        store.slot_mut(at).set_flag(FLAG_REMOTE, own);
+        Ok(())
+    }
+
+    fn check_adopt<S: Store>(&self, store: &S, cap: &Cap, own: bool) -> Result<(), Error> {
+        // Of RAM that others have copies of they may have made something that is not here yet; but what this CPU driver keeps
+        // for itself it has made itself.
+        if own && types::of(cap.ty).zeroed {
+            return Err(Error::EmptySlot);
+        }
+        let (mut theirs, mut layers) = (!own, 0..MAX_LAYERS);
         let mut found = self.ram.overlap_after(store, Class::FIRST, cap.base, cap.end());
         while !found.is_none() {
-            let over = store.slot(found).cap().ok_or(Error::EmptySlot)?;
+            let slot = store.slot(found);
+            let over = slot.cap().ok_or(Error::EmptySlot)?;
+            let may = over.owner == cap.owner && (!own || slot.has_flag(FLAG_REMOTE));
             if over.base <= cap.base && over.end() >= cap.end() {
                 // What holds more comes first, so the last one that holds all of it is who it was given to.
-                innermost = over.owner;
-            } else if over.owner != cap.owner {
+                theirs = may;
+            } else if !may {
                 return Err(Error::Overlap);
             }
             layers.next().ok_or(Error::Full)?;
@@ -95,13 +130,15 @@ impl Db {
         }
         while !found.is_none() && store.slot(found).place < cap.end() {
             let slot = store.slot(found);
-            if [CapType::VNode, CapType::CNode, CapType::Dispatcher].into_iter().any(|ty| slot.is(ty)) {
+            let kept =
+                [CapType::VNode, CapType::CNode, CapType::Dispatcher].into_iter().any(|ty| slot.is(ty));
+            if kept && slot.owner() == self.core || own && !slot.has_flag(FLAG_REMOTE) {
                 return Err(Error::Overlap);
             }
             layers.next().ok_or(Error::Full)?;
             found = self.rest.upper_bound(store, slot.class());
         }
-        if innermost == cap.owner { self.insert(store, at, cap) } else { Err(Error::Overlap) }
+        if theirs { Ok(()) } else { Err(Error::Overlap) }
     }
 
     /// Copies `from` to the empty slot `to`, with at most the rights in `mask`. The copy's own word starts at zero,
@@ -118,7 +155,7 @@ impl Db {
     ) -> Result<(), Error> {
         let slot = store.slot(from);
         let mut cap = slot.cap().ok_or(Error::EmptySlot)?;
-        if slot.has_flag(FLAG_BUSY) {
+        if self.is_locked(store, from) {
             return Err(Error::Busy);
         }
         if !cap.rights.contains(Rights::GRANT) {
@@ -155,10 +192,14 @@ impl Db {
         if !source.rights.contains(Rights::GRANT) {
             return Err(Error::NoRight);
         }
-        if slot.has_flag(FLAG_BUSY) {
+        if what.agreed {
+            // The CPU driver reaches its own memory only.
+            if new.zeroed && source.owner != self.core {
+                return Err(Error::Remote);
+            }
+        } else if self.is_locked(store, from) {
             return Err(Error::Busy);
-        }
-        if source.owner != self.core || (info.exclusive && slot.has_flag(FLAG_REMOTE)) {
+        } else if source.owner != self.core || (info.exclusive && slot.has_flag(FLAG_REMOTE)) {
             return Err(Error::Remote);
         }
         let start = source.base.wrapping_add(what.offset);
@@ -188,9 +229,7 @@ impl Db {
             }
         }
         let gap = self.rest.gap(store, &(Class::new(what.ty, start, what.len), to));
-        if (!gap.after.is_none() && store.slot(gap.after).place < stop)
-            || (!gap.before.is_none() && store.slot(gap.before).far() > start)
-        {
+        if gap.touches(store, start, stop) {
             return Err(Error::Overlap);
         }
         Ok((source, (what.ty != CapType::Ram).then_some(gap)))
@@ -216,7 +255,7 @@ impl Db {
             }
         }
         let start = source.base + what.offset;
-        let mut cap = Cap::new(what.ty, start, what.len, self.core);
+        let mut cap = Cap::new(what.ty, start, what.len, source.owner);
         (cap.rights, cap.level) = (source.rights & what.rights, what.level);
         let index = self.index(what.ty);
         for n in 0..what.count {
@@ -231,25 +270,91 @@ impl Db {
         Ok(start)
     }
 
-    /// Empties a slot. If no other for the same object is left on this core ([`has_copy`](Self::has_copy)), the caller
-    /// undoes what the object did.
+    /// Checks that a slot may be emptied, by this core alone unless it is `agreed`; answers what is in it.
     ///
     /// # Errors
     /// [`Error::EmptySlot`], [`Error::Busy`], [`Error::Remote`] for the last of an object that other cores hold.
-    pub fn delete<S: Store>(&mut self, store: &mut S, at: SlotRef) -> Result<(), Error> {
+    pub fn check_delete<S: Store>(&self, store: &S, at: SlotRef, agreed: bool) -> Result<Cap, Error> {
         let slot = store.slot(at);
-        if slot.is_empty() {
-            return Err(Error::EmptySlot);
-        }
-        if slot.has_flag(FLAG_BUSY) {
+        let cap = slot.cap().ok_or(Error::EmptySlot)?;
+        if !agreed && self.is_locked(store, at) {
             return Err(Error::Busy);
         }
-        if slot.has_flag(FLAG_REMOTE) && !self.has_copy(store, at) {
-            return Err(Error::Remote);
+        let last = !agreed && slot.has_flag(FLAG_REMOTE) && !self.has_copy(store, at);
+        if last { Err(Error::Remote) } else { Ok(cap) }
+    }
+
+    /// Empties a full slot. If no other for the same object is left on this core ([`has_copy`](Self::has_copy)), the caller
+    /// undoes what the object did.
+    pub fn delete<S: Store>(&mut self, store: &mut S, at: SlotRef) {
+        if store.slot(at).has_flag(FLAG_BUSY) {
+            // The first of the copies: the lock is the next one's.
+            match self.other_copy(store, at) {
+                Some(next) => store.slot_mut(next).set_flag(FLAG_BUSY, true),
+                None => self.locked -= 1,
+            }
         }
         self.indexed(store, at).remove(store, at);
         store.slot_mut(at).clear();
-        Ok(())
+    }
+
+    /// Whether an operation between cores is under way on the object in slot `at`.
+    #[inline]
+    pub fn is_locked<S: Store>(&self, store: &S, at: SlotRef) -> bool {
+        self.locked > 0 && self.first_is_locked(store, at)
+    }
+
+    #[inline(never)]
+    fn first_is_locked<S: Store>(&self, store: &S, at: SlotRef) -> bool {
+        self.first(store, store.slot(at).class()).is_some_and(|first| store.slot(first).has_flag(FLAG_BUSY))
+    }
+
+    /// Locks an object, or unlocks it: until then nothing but what was agreed on happens to it or its copies here. Of RAM
+    /// that is locked for the part `start..stop`, nothing may be made there yet. Answers what is here, in the bits of
+    /// [`held`]; of what is not, there is nothing to lock.
+    ///
+    /// # Errors
+    /// [`Error::Overlap`]: nothing is locked then.
+    pub fn lock<S: Store>(
+        &mut self,
+        store: &mut S,
+        object: &Cap,
+        on: bool,
+        (start, stop): (u64, u64),
+    ) -> Result<u64, Error> {
+        if object.ty == CapType::Ram && start < stop {
+            let gap = self.rest.gap(store, &(Class::first_at(start), SlotRef::NONE));
+            let ram = self.ram.overlap_after(store, object.class(), start, stop);
+            if !ram.is_none() || gap.touches(store, start, stop) {
+                return Err(Error::Overlap);
+            }
+        }
+        let mut here = if self.made_of(store, object.class()).is_none() { 0 } else { held::MADE };
+        if let Some(first) = self.first(store, object.class()) {
+            here |= held::COPY;
+            let slot = store.slot_mut(first);
+            if slot.has_flag(FLAG_BUSY) != on {
+                slot.set_flag(FLAG_BUSY, on);
+                self.locked = if on { self.locked + 1 } else { self.locked - 1 };
+            }
+        }
+        Ok(here)
+    }
+
+    /// Notes on an object's copies, from slot `from` on, whether other cores hold some. Answers where to go on, or none if
+    /// that was all. Whoever needs several calls keeps the object locked.
+    pub fn share<S: Store>(&mut self, store: &mut S, object: &Cap, on: bool, from: SlotRef) -> SlotRef {
+        let class = object.class();
+        let index = if class.is_ram() { self.ram } else { self.rest };
+        let mut at = index.from(store, class, from);
+        for _ in 0..MARKS {
+            if at.is_none() || store.slot(at).class() != class {
+                return SlotRef::NONE;
+            }
+            store.slot_mut(at).set_flag(FLAG_REMOTE, on);
+            at = index.beside(store, at, 1);
+        }
+        at
     }
 
     /// Moves the capability in `from` to `to`, and what `to` held, if anything, to `from`.
@@ -275,7 +380,7 @@ impl Db {
     pub fn check_revoke<S: Store>(&self, store: &S, at: SlotRef) -> Result<Cap, Error> {
         let slot = store.slot(at);
         let cap = slot.cap().ok_or(Error::EmptySlot)?;
-        if slot.has_flag(FLAG_BUSY) {
+        if self.is_locked(store, at) {
             return Err(Error::Busy);
         }
         if cap.owner != self.core || slot.has_flag(FLAG_REMOTE) {
@@ -284,28 +389,33 @@ impl Db {
         Ok(cap)
     }
 
-    /// The next slot that a revocation of slot `at` must empty: a copy if `copies`, or anything made from its object.
-    /// None: there is nothing left.
-    pub fn next_revoked<S: Store>(&self, store: &S, at: SlotRef, copies: bool) -> SlotRef {
-        if copies && let Some(other) = self.other_copy(store, at) {
-            return other;
+    /// The next slot that a revocation of an object must empty: a copy of it but those to `keep`, if `copies`, or anything
+    /// made from it. None: there is nothing left.
+    pub fn next_revoked<S: Store>(&self, store: &S, object: &Cap, keep: &[SlotRef], copies: bool) -> SlotRef {
+        let class = object.class();
+        let index = self.index_for(&class);
+        let mut at = if copies { index.lower_bound(store, class) } else { SlotRef::NONE };
+        while !at.is_none() && store.slot(at).class() == class {
+            if !keep.contains(&at) {
+                return at;
+            }
+            at = index.beside(store, at, 1);
         }
-        self.made_of(store, at)
+        self.made_of(store, class)
     }
 
-    /// The first slot of what was made from this slot's object; none if there is nothing.
-    fn made_of<S: Store>(&self, store: &S, at: SlotRef) -> SlotRef {
-        let slot = store.slot(at);
-        let Some(cap) = slot.cap() else { return SlotRef::NONE };
-        let inside = |found: SlotRef| !found.is_none() && store.slot(found).place < slot.far();
-        let found = self.index_of(cap.ty).upper_bound(store, slot.class());
+    /// The first slot of what was made from an object; none if there is nothing.
+    fn made_of<S: Store>(&self, store: &S, class: Class) -> SlotRef {
+        let inside = |found: SlotRef| !found.is_none() && store.slot(found).place < class.far();
+        let found = self.index_for(&class).upper_bound(store, class);
         if inside(found) {
-            // Memory of another core may be adopted as frames that nest; none of them was made of another.
-            let same = store.slot(found).cap().is_some_and(|it| it.ty == cap.ty);
-            return if same && !types::of(cap.ty).children.contains(cap.ty) { SlotRef::NONE } else { found };
+            // Memory of another core may be adopted as frames that nest, and rings lie in their dispatcher; none of them was
+            // made of another.
+            let nest = |ty: CapType| class.is(ty) && store.slot(found).is(ty);
+            return if nest(CapType::Frame) || nest(CapType::Endpoint) { SlotRef::NONE } else { found };
         }
-        let found = self.rest.lower_bound(store, Class::first_at(slot.place));
-        if cap.ty == CapType::Ram && inside(found) { found } else { SlotRef::NONE }
+        let found = self.rest.lower_bound(store, Class::first_at(class.place()));
+        if class.is_ram() && inside(found) { found } else { SlotRef::NONE }
     }
 
     /// Whether another slot of this core holds the same object.
@@ -320,25 +430,26 @@ impl Db {
 
     /// Whether anything made from this slot's object exists on this core.
     pub fn has_descendant<S: Store>(&self, store: &S, at: SlotRef) -> bool {
-        !self.made_of(store, at).is_none()
+        !self.made_of(store, store.slot(at).class()).is_none()
     }
 
     /// A slot that holds the object of type `ty` at `base..base + len`.
     pub fn find<S: Store>(&self, store: &S, ty: CapType, base: u64, len: u64) -> Option<SlotRef> {
-        let class = Class::new(ty, base, len);
-        let at = self.index_of(ty).lower_bound(store, class);
+        self.first(store, Class::new(ty, base, len))
+    }
+
+    /// The first of the copies of a class.
+    fn first<S: Store>(&self, store: &S, class: Class) -> Option<SlotRef> {
+        let at = self.index_for(&class).lower_bound(store, class);
         (!at.is_none() && store.slot(at).class() == class).then_some(at)
     }
 
     /// Gives the object in slot `at` to `owner`. From then on this core answers [`Error::Remote`] for it.
     ///
     /// # Errors
-    /// [`Error::EmptySlot`]; [`Error::InUse`] if copies or descendants exist; [`Error::Remote`] if it is not this core's.
+    /// [`Error::InUse`] if copies or descendants exist; those of [`check_revoke`](Self::check_revoke).
     pub fn disown<S: Store>(&mut self, store: &mut S, at: SlotRef, owner: CoreId) -> Result<(), Error> {
-        let cap = store.slot(at).cap().ok_or(Error::EmptySlot)?;
-        if cap.owner != self.core {
-            return Err(Error::Remote);
-        }
+        self.check_revoke(store, at)?;
         if self.has_copy(store, at) || self.has_descendant(store, at) {
             return Err(Error::InUse);
         }

@@ -25,6 +25,15 @@ pub(crate) struct Gap {
     pub after: SlotRef,
 }
 
+impl Gap {
+    /// Whether a neighbour reaches into `start..stop`. It tells for all where ranges are disjoint.
+    #[inline(always)]
+    pub fn touches<S: Store>(&self, store: &S, start: u64, stop: u64) -> bool {
+        (!self.after.is_none() && store.slot(self.after).place < stop)
+            || (!self.before.is_none() && store.slot(self.before).far() > start)
+    }
+}
+
 /// Below a node: to the left or to the right.
 const SIDES: [usize; 2] = [0, 1];
 
@@ -154,14 +163,20 @@ impl Index {
         })
     }
 
+    /// The first slot of `class` that lies at `at` or after it, or else the first of another class.
+    #[inline(never)]
+    pub(crate) fn from<S: Store>(&self, store: &S, class: Class, at: SlotRef) -> SlotRef {
+        self.gap(store, &(class, at)).after
+    }
+
     /// The first slot of `class` or after it.
     pub(crate) fn lower_bound<S: Store>(&self, store: &S, class: Class) -> SlotRef {
-        self.gap(store, &(class, SlotRef::NONE)).after
+        self.from(store, class, SlotRef::NONE)
     }
 
     /// The first slot after every slot of `class`.
     pub(crate) fn upper_bound<S: Store>(&self, store: &S, class: Class) -> SlotRef {
-        self.gap(store, &(class, SlotRef(u64::MAX))).after
+        self.from(store, class, SlotRef(u64::MAX))
     }
 
     /// The first slot after every slot of `class` whose range touches `start..end` (in the numbering of

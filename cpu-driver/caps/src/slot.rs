@@ -51,6 +51,11 @@ impl Cap {
         Self { ty, rights: Rights::all(), level: 0, base, len, owner, extra: 0 }
     }
 
+    /// Where it sorts.
+    pub(crate) fn class(&self) -> Class {
+        Class::new(self.ty, self.base, self.len)
+    }
+
     /// First unit after the range; saturates.
     pub const fn end(&self) -> u64 {
         self.base.saturating_add(self.len)
@@ -59,7 +64,7 @@ impl Cap {
 
 /// Another core holds copies.
 pub const FLAG_REMOTE: u8 = 1;
-/// An operation between cores is under way.
+/// On the first of an object's copies: an operation between cores is under way.
 pub const FLAG_BUSY: u8 = 2;
 
 /// One capability, in a CNode or in a dispatcher object. All zero is empty.
@@ -104,6 +109,11 @@ impl Slot {
         if readable { Some(self.place) } else { None }
     }
 
+    /// Whether it holds one for the same object as `cap`.
+    pub fn holds(&self, cap: &Cap) -> bool {
+        !self.is_empty() && self.class() == cap.class()
+    }
+
     /// The capability it holds.
     #[inline]
     pub fn cap(&self) -> Option<Cap> {
@@ -138,6 +148,11 @@ impl Slot {
     /// Takes all rights away.
     pub fn disarm(&mut self) {
         self.rights = 0;
+    }
+
+    /// Who owns the object.
+    pub const fn owner(&self) -> CoreId {
+        CoreId::from_raw(self.owner)
     }
 
     /// Gives the object another owner.
@@ -193,6 +208,21 @@ impl Class {
     /// Comes before everything that starts at `place`.
     pub(crate) const fn first_at(place: u64) -> Self {
         Self { place, shortness: 0, rank_type: 0 }
+    }
+
+    /// Whether it is RAM's.
+    pub(crate) const fn is_ram(&self) -> bool {
+        self.is(CapType::Ram)
+    }
+
+    /// Whether it is one of type `ty`.
+    pub(crate) const fn is(&self, ty: CapType) -> bool {
+        self.rank_type as u8 == ty as u8
+    }
+
+    /// First unit after the range, in the numbering of [`place`](Self::place).
+    pub(crate) const fn far(&self) -> u64 {
+        self.place.saturating_add(!self.shortness)
     }
 
     /// The space and base, as one number that orders ranges of different spaces apart.

@@ -44,7 +44,7 @@ pub struct TypeInfo {
     pub exclusive: bool,
     /// A fresh object must be zero before anyone sees it.
     pub zeroed: bool,
-    /// A copy may be held by another core of the island.
+    /// A copy may be held by another core of the island. Only its owner writes to what the CPU driver reads: a page table.
     pub crosses_cores: bool,
     /// A copy may be held by another island.
     pub crosses_islands: bool,
@@ -63,6 +63,10 @@ impl Types {
             n += 1;
         }
         Self(set)
+    }
+    /// All of these but `ty`.
+    pub const fn without(self, ty: CapType) -> Self {
+        Self(self.0 & !(1 << ty as u8))
     }
     /// Whether it holds `ty`.
     pub const fn contains(self, ty: CapType) -> bool {
@@ -107,17 +111,14 @@ const TABLE: [TypeInfo; CapType::ALL.len()] = [
         ..info(Space::Memory, Size::Pages, 1, &[T::WindowFrame])
     },
     // VNode
-    TypeInfo { zeroed: true, ..info(Space::Memory, Size::Bytes(PAGE_SIZE), 1, &[]) },
+    TypeInfo { zeroed: true, crosses_cores: true, ..info(Space::Memory, Size::Bytes(PAGE_SIZE), 1, &[]) },
     // CNode
     TypeInfo { zeroed: true, ..info(Space::Memory, Size::Bytes(CNODE_BYTES), 1, &[]) },
     // Dispatcher
     TypeInfo { zeroed: true, ..info(Space::Memory, Size::Bytes(DISPATCHER_BYTES), 1, &[]) },
-    // Endpoint: made from a dispatcher by an operation of its own, which sets the event bits.
-    TypeInfo {
-        crosses_cores: true,
-        crosses_islands: true,
-        ..info(Space::Memory, Size::Bytes(DISPATCHER_BYTES), 2, &[])
-    },
+    // Endpoint: made from a dispatcher by an operation of its own, which sets the event bits. On other cores the monitors
+    // stand in for its dispatcher, with endpoints of their own.
+    info(Space::Memory, Size::Bytes(DISPATCHER_BYTES), 2, &[]),
     // Irq
     info(Space::Lines, Size::Any, 0, &[T::Irq]),
     // IoPort

@@ -50,7 +50,7 @@ impl<M: Machine> Kernel<M> {
         const NONE: Rights = Rights::empty();
         &[
             (Op::Identify, ALL, NONE, Self::identify),
-            (Op::Retype, ALL, NONE, Self::retype),
+            (Op::Retype, ALL.without(T::Kernel), NONE, Self::retype),
             (Op::Clear, Types::of(&[T::Ram, T::Frame]), R::WRITE, Self::clear),
             (Op::Copy, Types::of(&[T::CNode]), R::WRITE, Self::copy),
             (Op::Delete, Types::of(&[T::CNode]), R::WRITE, Self::delete),
@@ -86,13 +86,16 @@ impl<M: Machine> Kernel<M> {
             (Op::Disown, Types::of(&[T::Kernel]), R::CONTROL, Self::disown),
             (Op::PowerOff, Types::of(&[T::Kernel]), R::CONTROL, Self::power_off),
             (Op::Counter, Types::of(&[T::Kernel]), NONE, Self::counter),
+            (Op::Mark, Types::of(&[T::Kernel]), R::CONTROL, Self::mark),
+            (Op::RetypeAgreed, Types::of(&[T::Kernel]), R::CONTROL, Self::retype),
+            (Op::RevokeAgreed, Types::of(&[T::Kernel]), R::CONTROL, Self::revoke_agreed),
         ]
     };
 
     /// The table, by the operations' numbers.
-    const ROWS: [Row<M>; Op::Counter as usize + 1] = {
+    const ROWS: [Row<M>; Op::RevokeAgreed as usize + 1] = {
         let none: Row<M> = (Types::of(&CapType::ALL), Rights::empty(), |_, _| Err(Error::NoSuchOp));
-        let (mut rows, mut n) = ([none; Op::Counter as usize + 1], 0);
+        let (mut rows, mut n) = ([none; Op::RevokeAgreed as usize + 1], 0);
         while n < Self::TABLE.len() {
             let (op, types, rights, run) = Self::TABLE[n];
             rows[op as usize] = (types, rights, run);

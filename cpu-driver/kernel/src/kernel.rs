@@ -310,7 +310,7 @@ impl<M: Machine> Kernel<M> {
             self.raise(DcbRef::of_endpoint(cap.base), events, false);
         }
         // Done with it. Kept, it would keep the dispatcher it signals, which may be this one, from ever going.
-        let _ = self.shed(at.slot(KeptSlot::Death));
+        let _ = self.shed(at.slot(KeptSlot::Death), false);
     }
 }
 

@@ -29,8 +29,8 @@ impl<M: Machine> Kernel<M> {
                 (Some(at), cap.owner)
             }
         };
-        // The CPU driver itself reaches into the page and into the endpoint's dispatcher, which it can only on its own core.
-        if page.owner != self.core || signals != self.core {
+        // The CPU driver itself reaches into the page and into the endpoint's dispatcher, and is in the root table.
+        if [page.owner, table.owner, signals].iter().any(|owner| *owner != self.core) {
             return Err(Error::Remote);
         }
         if table.level != ROOT_LEVEL || page.len < PAGE_SIZE || call.w[3] >= USER_END || call.w[4] >= USER_END

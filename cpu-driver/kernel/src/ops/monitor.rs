@@ -2,8 +2,10 @@
 
 use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
-use skerry_abi::{CapType, CoreId, Error, PAGE_SIZE, PhysAddr, Rights};
-use skerry_caps::{Cap, types};
+use crate::ops::reclaim::Revoked;
+use skerry_abi::cap::mark;
+use skerry_abi::{CPtr, CapType, CoreId, Error, PAGE_SIZE, PhysAddr, Rights};
+use skerry_caps::{Cap, SlotRef, types};
 use skerry_hal::Machine;
 
 /// Bytes that one console write carries.
@@ -21,25 +23,54 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn adopt(&mut self, call: &Call) -> Result<Outcome, Error> {
-        let ty = CapType::from_raw(call.lo(1) as u8).ok_or(Error::BadArgument)?;
-        let owner = CoreId::from_raw(call.hi(1));
-        let rights = Rights::from_bits((call.lo(1) >> 8) as u8).ok_or(Error::BadArgument)?;
-        if !matches!(ty, CapType::Frame | CapType::WindowFrame) {
-            return Err(Error::BadRetype);
-        }
-        let crosses_islands = owner.island() == self.core.island() || types::of(ty).crosses_islands;
-        let aligned = call.w[2].is_multiple_of(PAGE_SIZE) && call.w[3].is_multiple_of(PAGE_SIZE);
-        if owner == self.core || !crosses_islands || !aligned || call.w[3] == 0 {
+        let mut cap = Self::object(call)?;
+        cap.owner = CoreId::from_raw(call.hi(1));
+        cap.rights = Rights::from_bits_truncate((call.lo(1) >> 8) as u8);
+        cap.level = (call.lo(1) >> 16) as u8 % if cap.ty == CapType::VNode { 4 } else { 1 };
+        if cap.owner.island() != self.core.island() && !types::of(cap.ty).crosses_islands {
             return Err(Error::BadArgument);
         }
-        if call.w[2].checked_add(call.w[3]).is_none_or(|end| end > 1 << 48) {
-            return Err(Error::BadArgument);
-        }
-        let mut cap = Cap::new(ty, call.w[2], call.w[3], owner);
-        cap.rights = rights;
         let to = self.destination(call.cptr_lo(4), call.cptr_hi(4))?;
-        self.caps.adopt(&mut self.memory, to, &cap)?;
+        self.caps.adopt(&mut self.memory, to, cap)?;
         Ok(Outcome::Value(0))
+    }
+
+    /// The object that a call names.
+    fn object(call: &Call) -> Result<Cap, Error> {
+        let ty = CapType::from_raw(call.lo(1) as u8).ok_or(Error::BadArgument)?;
+        let (base, len, row) = (call.w[2], call.w[3], types::of(ty));
+        if !row.crosses_cores {
+            return Err(Error::WrongType);
+        }
+        let end = base.checked_add(len).filter(|end| *end <= 1 << 48 && len > 0);
+        let fits = (base | len).is_multiple_of(PAGE_SIZE) && (ty != CapType::VNode || len == PAGE_SIZE);
+        end.filter(|_| fits).ok_or(Error::BadArgument)?;
+        Ok(Cap::new(ty, base, len, CoreId::default()))
+    }
+
+    pub(crate) fn mark(&mut self, call: &Call) -> Result<Outcome, Error> {
+        let (object, how) = (Self::object(call)?, call.hi(1));
+        let on = how == mark::LOCK || how == mark::SHARE;
+        let start = object.base.saturating_add(call.w[4]);
+        let part = (start, start.saturating_add(call.w[5]));
+        Ok(Outcome::Value(match how {
+            mark::UNLOCK | mark::LOCK => self.caps.lock(&mut self.memory, &object, on, part)?,
+            mark::UNSHARE | mark::SHARE => {
+                self.caps.share(&mut self.memory, &object, on, SlotRef(call.w[4])).0
+            }
+            _ => return Err(Error::BadArgument),
+        }))
+    }
+
+    pub(crate) fn revoke_agreed(&mut self, call: &Call) -> Result<Outcome, Error> {
+        let object = Self::object(call)?;
+        let mut keep = [SlotRef::NONE; 2];
+        for (kept, cptr) in keep.iter_mut().zip([call.cptr_lo(4), call.cptr_hi(4)]) {
+            if cptr != CPtr::NULL {
+                *kept = self.lookup(cptr)?.0;
+            }
+        }
+        self.take_away(SlotRef::NONE, Some(&Revoked { object, keep, copies: call.hi(1) == 0, agreed: true }))
     }
 
     pub(crate) fn disown(&mut self, call: &Call) -> Result<Outcome, Error> {

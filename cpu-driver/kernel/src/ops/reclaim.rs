@@ -12,6 +12,7 @@ use crate::invoke::Call;
 use crate::kernel::{Kernel, Outcome};
 use skerry_abi::cap::{CNODE_BYTES, CNODE_SLOTS, DISPATCHER_BYTES, SLOT_BYTES};
 use skerry_abi::{CapType, Error, PAGE_SIZE, PhysAddr, Rights};
+use skerry_caps::slot::FLAG_REMOTE;
 use skerry_caps::{Cap, SlotRef, Store};
 use skerry_hal::Machine;
 
@@ -35,6 +36,18 @@ const _: () =
 const CURSOR: u32 = 48;
 const LINK: u64 = (1 << CURSOR) - 1;
 
+/// What a revocation takes away.
+pub(crate) struct Revoked {
+    /// What was made of this,
+    pub object: Cap,
+    /// and its copies, if `copies`, but those in these slots.
+    pub keep: [SlotRef; 2],
+    pub copies: bool,
+    /// Every core with a say has agreed: neither locks nor copies elsewhere are in the way. Else the first of `keep` is what
+    /// is revoked, and must stay what it is.
+    pub agreed: bool,
+}
+
 impl<M: Machine> Kernel<M> {
     pub(crate) fn delete(&mut self, call: &Call) -> Result<Outcome, Error> {
         if call.w[1] == 0 {
@@ -46,7 +59,7 @@ impl<M: Machine> Kernel<M> {
             return self.take_away(at, None);
         }
         let running = self.schedule.current;
-        self.shed(at)?;
+        self.shed(at, false)?;
         Ok(if self.schedule.current == running { Outcome::Value(0) } else { Outcome::Switched })
     }
 
@@ -58,28 +71,32 @@ impl<M: Machine> Kernel<M> {
         if !cap.rights.contains(needs) {
             return Err(Error::NoRight);
         }
-        self.take_away(at, Some((cap, copies)))
+        self.take_away(SlotRef::NONE, Some(&Revoked { object: cap, keep: [at; 2], copies, agreed: false }))
     }
 
-    /// Empties doomed CNodes and then, as far as one entry goes, the slot `at` or, if its capability is `revoked`, what
-    /// was made of that and, if so it says, its copies.
-    fn take_away(&mut self, at: SlotRef, revoked: Option<(Cap, bool)>) -> Result<Outcome, Error> {
+    /// Empties doomed CNodes and then, as far as one entry goes, the slot `at`, or what is `revoked`.
+    pub(crate) fn take_away(&mut self, at: SlotRef, revoked: Option<&Revoked>) -> Result<Outcome, Error> {
+        let agreed = revoked.is_some_and(|revoked| revoked.agreed);
         let (running, mut spent) = (self.schedule.current, 0);
         while spent < ENTRY {
             let step = if self.doomed.is_none() {
                 let next = match revoked {
                     None if at.is_none() || self.memory.slot(at).is_empty() => SlotRef::NONE,
                     None => at,
-                    Some((cap, copies)) if self.memory.slot(at).cap() == Some(cap) => {
-                        self.caps.next_revoked(&self.memory, at, copies)
-                    }
                     // What went held the very slot.
-                    Some(_) => return Err(Error::EmptySlot),
+                    Some(it) if !agreed && !self.memory.slot(it.keep[0]).holds(&it.object) => {
+                        return Err(Error::EmptySlot);
+                    }
+                    Some(it) => self.caps.next_revoked(&self.memory, &it.object, &it.keep, it.copies),
                 };
                 if next.is_none() {
                     return Ok(Outcome::Value(0));
                 }
-                self.shed(next)
+                // Others' copies are the monitors' to take; and their own copy here is what tells.
+                if revoked.is_some() && !agreed && self.memory.slot(next).has_flag(FLAG_REMOTE) {
+                    return Err(Error::Remote);
+                }
+                self.shed(next, agreed)
             } else {
                 self.empty_doomed()
             };
@@ -92,8 +109,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A step towards an empty slot: empties it, unless its object must let go of others first. Answers what that cost.
-    pub(crate) fn shed(&mut self, at: SlotRef) -> Result<u32, Error> {
-        let cap = self.memory.slot(at).cap().ok_or(Error::EmptySlot)?;
+    /// `agreed`: neither a lock nor copies elsewhere are in the way.
+    pub(crate) fn shed(&mut self, at: SlotRef, agreed: bool) -> Result<u32, Error> {
+        let cap = self.caps.check_delete(&self.memory, at, agreed)?;
         let mut cost = SLOT + self.stop_user(at);
         if !self.caps.has_copy(&self.memory, at) {
             match cap.ty {
@@ -103,7 +121,7 @@ impl<M: Machine> Kernel<M> {
                     cost += self.stop_for_good(dcb);
                     let full = |which: &KeptSlot| !self.memory.slot(dcb.slot(*which)).is_empty();
                     if let Some(which) = KeptSlot::ALL.into_iter().find(full) {
-                        return Ok(cost + self.shed(dcb.slot(which))?);
+                        return Ok(cost + self.shed(dcb.slot(which), false)?);
                     }
                 }
                 CapType::Endpoint if cap.len == RING_BYTES => {
@@ -114,7 +132,7 @@ impl<M: Machine> Kernel<M> {
             }
         }
         cost += LOOK * self.unmap_slot(at, &cap);
-        self.caps.delete(&mut self.memory, at)?;
+        self.caps.delete(&mut self.memory, at);
         Ok(cost)
     }
 
@@ -148,7 +166,7 @@ impl<M: Machine> Kernel<M> {
             home = empty.or_else(other).unwrap_or(slot_in(node, 0));
             if empty.is_none() {
                 if !self.memory.slot(home).is(CapType::CNode) || self.caps.has_copy(&self.memory, home) {
-                    return self.shed(home);
+                    return self.shed(home, false);
                 }
                 // Full of last capabilities for CNodes. One comes to light, and can do nothing there.
                 self.memory.slot_mut(home).disarm();
@@ -171,12 +189,12 @@ impl<M: Machine> Kernel<M> {
         let first = (cap.extra >> CURSOR) as u32;
         let Some(n) = (first..CNODE_SLOTS).find(full) else {
             self.doomed = SlotRef(cap.extra & LINK);
-            self.caps.delete(&mut self.memory, at)?;
+            self.caps.delete(&mut self.memory, at);
             return Ok(SLOT + (CNODE_SLOTS - first) * LOOK);
         };
         self.memory.slot_mut(at).set_extra(cap.extra & LINK | u64::from(n) << CURSOR);
         let looked = (n - first) * LOOK;
-        match self.shed(slot_in(PhysAddr(cap.base), n)) {
+        match self.shed(slot_in(PhysAddr(cap.base), n), false) {
             Ok(cost) => Ok(cost + looked),
             Err(error) => {
                 // Nothing was doomed meanwhile: that succeeds.

@@ -5,7 +5,7 @@ use crate::kernel::{Kernel, Outcome};
 use skerry_abi::cap::CNODE_SLOTS;
 use skerry_abi::{CPtr, CapType, Error, PhysAddr, Rights};
 use skerry_caps::db::Retype;
-use skerry_caps::types;
+use skerry_caps::{SlotRef, types};
 use skerry_hal::Machine;
 
 /// Bytes that one retype clears at most: bounds the kernel entry.
@@ -15,6 +15,9 @@ const MAX_COUNT: u32 = 4;
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn retype(&mut self, call: &Call) -> Result<Outcome, Error> {
+        // A monitor says that every core with a say has agreed, and names the source.
+        let agreed = call.cap.ty == CapType::Kernel;
+        let from = if agreed { self.lookup(call.cptr_lo(5))?.0 } else { call.at };
         let ty = CapType::from_raw(call.lo(1) as u8).ok_or(Error::BadArgument)?;
         let what = Retype {
             ty,
@@ -23,6 +26,7 @@ impl<M: Machine> Kernel<M> {
             offset: call.w[2],
             len: call.w[3],
             count: call.hi(1),
+            agreed,
         };
         let zeroed = types::of(ty).zeroed;
         if what.count > MAX_COUNT || (zeroed && what.len.saturating_mul(u64::from(what.count)) > MAX_CLEAR) {
@@ -33,8 +37,8 @@ impl<M: Machine> Kernel<M> {
             return Err(Error::BadArgument);
         }
         let to = self.destination(call.cptr_lo(4), CPtr(first.0))?;
-        let dest = |n: u32| skerry_caps::SlotRef(to.0 + u64::from(n) * skerry_abi::cap::SLOT_BYTES);
-        let base = self.caps.retype(&mut self.memory, call.at, &what, dest)?;
+        let dest = |n: u32| SlotRef(to.0 + u64::from(n) * skerry_abi::cap::SLOT_BYTES);
+        let base = self.caps.retype(&mut self.memory, from, &what, dest)?;
         if zeroed {
             self.memory.clear(PhysAddr(base), what.len * u64::from(what.count));
             if what.ty == CapType::VNode && what.level == skerry_hal::paging::ROOT_LEVEL {
@@ -52,7 +56,9 @@ impl<M: Machine> Kernel<M> {
         if len > MAX_CLEAR || end > call.cap.len {
             return Err(Error::BadArgument);
         }
-        if call.cap.owner != self.core {
+        if call.cap.ty == CapType::Ram {
+            self.caps.check_revoke(&self.memory, call.at)?;
+        } else if call.cap.owner != self.core {
             return Err(Error::Remote);
         }
         if self.caps.has_descendant(&self.memory, call.at) {

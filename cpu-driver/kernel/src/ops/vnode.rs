@@ -39,8 +39,11 @@ impl Mapping {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// The entries an invocation names: first and number.
-    fn entries(call: &Call) -> Result<(u32, u32), Error> {
+    /// The entries an invocation names: first and number. A table that another core owns, that one alone changes.
+    fn entries(&self, call: &Call) -> Result<(u32, u32), Error> {
+        if call.cap.owner != self.core {
+            return Err(Error::Remote);
+        }
         let (first, count) = (call.lo(1), call.hi(1));
         let user = if call.cap.level == ROOT_LEVEL { M::Pages::USER_ROOT_ENTRIES } else { ENTRIES };
         let inside = count > 0 && u64::from(first) + u64::from(count) <= user as u64;
@@ -48,9 +51,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn map(&mut self, call: &Call) -> Result<Outcome, Error> {
-        let (first, count) = Self::entries(call)?;
+        let (first, count) = self.entries(call)?;
         let table = PhysAddr(call.cap.base);
         let (from, cap) = self.lookup(call.cptr_lo(2))?;
+        if self.caps.is_locked(&self.memory, from) {
+            return Err(Error::Busy);
+        }
         if self.mapping(&cap, false) {
             return Err(Error::Mapped);
         }
@@ -95,6 +101,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The flags to map `cap` with when the user asks for `bits`, and what may be asked for later.
+    #[inline(always)]
     fn flags_for(cap: &Cap, core: CoreId, bits: u64) -> Result<(MapFlags, MapFlags), Error> {
         let mut flags = (Self::asked(bits)? & !MapFlags::DEVICE) | MapFlags::READ | MapFlags::USER;
         match cap.ty {
@@ -134,7 +141,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn unmap(&mut self, call: &Call) -> Result<Outcome, Error> {
-        let (first, count) = Self::entries(call)?;
+        let (first, count) = self.entries(call)?;
         let table = PhysAddr(call.cap.base);
         let mut any = 0;
         for entry in self.memory.entries(table, first as usize, count as usize) {
@@ -149,7 +156,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn protect(&mut self, call: &Call) -> Result<Outcome, Error> {
-        let (first, count) = Self::entries(call)?;
+        let (first, count) = self.entries(call)?;
         let (table, level) = (PhysAddr(call.cap.base), call.cap.level);
         let asked = Self::asked(call.w[3])?;
         let entries = self.memory.entries(table, first as usize, count as usize);
@@ -196,7 +203,9 @@ impl<M: Machine> Kernel<M> {
             return false;
         }
         let Some(mapping) = Mapping::unpack(cap.extra) else { return false };
-        if self.caps.find(&self.memory, CapType::VNode, mapping.table.0, PAGE_SIZE).is_none() {
+        // The table's page may be another table by now, and another core's.
+        let table = self.caps.find(&self.memory, CapType::VNode, mapping.table.0, PAGE_SIZE);
+        if table.is_none_or(|table| self.memory.slot(table).owner() != self.core) {
             return false;
         }
         let mut any = false;

@@ -121,7 +121,7 @@ fn memory_of_this_core_cannot_be_adopted() {
     assert_eq!(frame(other(1), given - PAGE_SIZE, 2), Err(Error::Overlap), "half free RAM");
     assert_eq!(frame(other(1), given + 3 * PAGE_SIZE, 2), Err(Error::Overlap), "half free RAM behind");
     assert_eq!(frame(other(2), given, 1), Err(Error::Overlap), "given to another");
-    assert_eq!(frame(CORE, 0x8000_0000, 1), Err(Error::BadArgument), "one's own");
+    assert_eq!(frame(CORE, 0x8000_0000, 1), Err(Error::Overlap), "one's own, of no RAM");
     assert_eq!(frame(other(1), given + PAGE_SIZE, 2), Ok(0), "what that core was given");
     let far = adopt(&mut rig, CapType::Frame, other(1), 0x8000_0000, PAGE_SIZE, CPtr::new(1, 244));
     assert_eq!(far, Ok(0), "what was never this core's");

@@ -1,5 +1,6 @@
 //! The shipped CPU driver over the simulated machine.
 
+mod agreement;
 mod devices;
 mod domains;
 mod fuzz;

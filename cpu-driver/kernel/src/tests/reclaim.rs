@@ -144,7 +144,7 @@ fn full_cnodes_in_circles_are_emptied_in_bounded_steps() {
         delete(&mut rig, at(n)).unwrap();
         let space = root(&mut rig);
         let slot = slot_in(PhysAddr(space), NODE + n);
-        rig.kernel.shed(slot).unwrap();
+        rig.kernel.shed(slot, false).unwrap();
     }
     let calls = rig.revoke(GIVEN).unwrap();
     assert!(calls > 50, "1,275 capabilities do not go in {calls} calls");
@@ -190,7 +190,7 @@ fn a_cnode_full_of_cnodes_goes_too() {
         copy(&mut rig, B, CPtr::new(NODE, n), Rights::all()).unwrap();
     }
     let space = root(&mut rig);
-    rig.kernel.shed(slot_in(PhysAddr(space), NODE)).unwrap();
+    rig.kernel.shed(slot_in(PhysAddr(space), NODE), false).unwrap();
     while delete(&mut rig, A).is_ok_and(|left| left == 1) {}
     rig.revoke(GIVEN).unwrap();
     is_whole(&mut rig);
@@ -272,7 +272,7 @@ fn ram_of_another_core_is_not_revoked_and_keeps_what_holds_it() {
     rig.invoke(slot::KERNEL, Op::Disown, &[CPtr::new(NODE, 3).0.into(), other.raw().into()]).unwrap();
     delete(&mut rig, B).unwrap();
     let space = root(&mut rig);
-    rig.kernel.shed(slot_in(PhysAddr(space), NODE)).unwrap();
+    rig.kernel.shed(slot_in(PhysAddr(space), NODE), false).unwrap();
     assert_eq!(delete(&mut rig, CPtr::NULL), Err(Error::Remote));
     assert_eq!(delete(&mut rig, CPtr::NULL), Ok(0), "nobody else is kept from anything");
     assert_eq!(rig.retype(GIVEN, CapType::Frame, 0, 8 * PAGE_SIZE, PAGE_SIZE, B), Err(Error::Overlap));
