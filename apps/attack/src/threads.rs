@@ -110,7 +110,8 @@ fn registers(domain: &mut Domain) -> u8 {
     HOLDER.store(child.dispatcher.0.0, Ordering::Relaxed);
     let (mut wrong, mut seen) = (0, [0; SEEN]);
     for _ in 0..LOOKS {
-        look(&[word0(CPtr::NULL, Op::Nop), 0, 0, 0, 0, 0], &mut seen);
+        // All full before: what is 0 after was cleared.
+        look(&[word0(SELF.0, Op::Nop), !0, !0, !0, !0, !0], &mut seen);
         wrong += seen[..CLEARED].iter().filter(|word| **word != 0).count();
         look(&[word0(SELF.0, Op::Yield), 0, 0, 0, 0, 0], &mut seen);
         // Disguised: to compare with the secret itself, this one would have it in a register, too.

@@ -152,6 +152,14 @@ pub fn unprivileged() -> bool {
     true
 }
 
+/// Loads the six words that x0 points to into the registers of a system call, and x19 into the others that a call may change.
+macro_rules! load_all {
+    () => {
+        "mov x9, x0\nldp x0, x1, [x9]\nldp x2, x3, [x9, #16]\nldp x4, x5, [x9, #32]\n
+        .irp n, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18\nmov x\\n, x19\n.endr"
+    };
+}
+
 /// Words that [`look`] writes: first [`CLEARED`] registers that a system call without further words clears, then the
 /// vector registers.
 pub const SEEN: usize = CLEARED + 64;
@@ -171,10 +179,7 @@ unsafe extern "C" fn look_into(words: *const u64, seen: *mut u64) {
         ".arch_extension simd",
         "stp x19, x30, [sp, #-16]!",
         "mov x19, x1",
-        "mov x9, x0",
-        "ldp x0, x1, [x9]",
-        "ldp x2, x3, [x9, #16]",
-        "ldp x4, x5, [x9, #32]",
+        load_all!(),
         "svc #0",
         ".irp n, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18",
         "str x\\n, [x19], #8",
@@ -209,13 +214,7 @@ unsafe extern "C" fn hold_in_all(words: *const u64, secret: u64) {
         "stp d12, d13, [sp, #48]",
         "stp d14, d15, [sp, #64]",
         "mov x19, x1",
-        "mov x9, x0",
-        "ldp x0, x1, [x9]",
-        "ldp x2, x3, [x9, #16]",
-        "ldp x4, x5, [x9, #32]",
-        ".irp n, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18",
-        "mov x\\n, x19",
-        ".endr",
+        load_all!(),
         ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
         "dup v\\n\\().2d, x19",
         ".endr",

@@ -161,6 +161,13 @@ pub fn unprivileged() -> bool {
     flags & 0x3000 == 0 && flags & 1 << 9 != 0
 }
 
+/// Loads the six words that rdi points to into the registers of a system call.
+macro_rules! load_words {
+    () => {
+        "mov rax, rdi\nmov rdi, [rax]\nmov rsi, [rax + 8]\nmov rdx, [rax + 16]\nmov r10, [rax + 24]\nmov r8, [rax + 32]\nmov r9, [rax + 40]"
+    };
+}
+
 /// Words that [`look`] writes: first [`CLEARED`] registers that a system call without further words clears, then the
 /// vector registers.
 pub const SEEN: usize = CLEARED + 32;
@@ -178,13 +185,7 @@ unsafe extern "C" fn look_into(words: *const u64, seen: *mut u64) {
     naked_asm!(
         "push rbx",
         "mov rbx, rsi",
-        "mov rax, rdi",
-        "mov rdi, [rax]",
-        "mov rsi, [rax + 8]",
-        "mov rdx, [rax + 16]",
-        "mov r10, [rax + 24]",
-        "mov r8, [rax + 32]",
-        "mov r9, [rax + 40]",
+        load_words!(),
         "syscall",
         "mov [rbx], rdi",
         "mov [rbx + 8], rsi",
@@ -213,13 +214,7 @@ unsafe extern "C" fn hold_in_all(words: *const u64, secret: u64) {
         "push rbp",
         "mov rbx, rsi",
         "mov rbp, rsi",
-        "mov rax, rdi",
-        "mov rdi, [rax]",
-        "mov rsi, [rax + 8]",
-        "mov rdx, [rax + 16]",
-        "mov r10, [rax + 24]",
-        "mov r8, [rax + 32]",
-        "mov r9, [rax + 40]",
+        load_words!(),
         ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
         "movq xmm\\n, rbx",
         "punpcklqdq xmm\\n, xmm\\n",

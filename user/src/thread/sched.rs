@@ -28,6 +28,8 @@ use skerry_arch::user;
 const UPCALL_STACK: u64 = 32 << 10;
 /// Bytes at its end where the first frame of [`resume`] goes: an upcall prepares it while it runs on the rest.
 const RESUME_ROOM: u64 = 512;
+/// Switches from one look at clock and events to the next, at most: a look is a system call, a switch is none.
+const SWITCHES: u32 = 64;
 
 /// Keys that are no addresses.
 pub(super) mod key {
@@ -82,6 +84,8 @@ pub(super) struct State {
     /// Events that came and nobody waited for.
     events: u64,
     upcalls: u64,
+    /// Switches that are left until the next look at clock and events.
+    until_look: u32,
     /// The thread that has faults mended, if there is one.
     pub pager: Option<Id>,
 }
@@ -186,7 +190,11 @@ fn hand_over(off: &Off, current: Id, next: Id) {
 /// Takes who comes next; waits in the CPU driver while nobody can run.
 #[inline]
 fn next(off: &Off) -> Id {
-    match with(off, |state| state.table.take_next()) {
+    let next = with(off, |state| {
+        state.count_switch();
+        state.table.take_next()
+    });
+    match next {
         Some(id) => id,
         None => wait(off),
     }
@@ -220,6 +228,7 @@ impl State {
             upcall_stack: 0,
             events: 0,
             upcalls: 0,
+            until_look: SWITCHES,
             pager: None,
         }
     }
@@ -245,8 +254,20 @@ impl State {
         self.events = left;
     }
 
+    /// The core passes from thread to thread. While some are always ready the domain never waits, and whoever waits for
+    /// an event would otherwise hear of it only when the slice ends.
+    #[inline]
+    fn count_switch(&mut self) {
+        self.until_look = self.until_look.wrapping_sub(1);
+        if self.until_look == 0 {
+            self.poll();
+        }
+    }
+
     /// Looks at clock and events without waiting.
+    #[cold]
     fn poll(&mut self) {
+        self.until_look = SWITCHES;
         let mask = self.mask();
         if mask != 0 {
             // A deadline that has passed: what is there, at once.
@@ -318,7 +339,11 @@ fn fatal(why: core::fmt::Arguments<'_>) -> ! {
 #[inline]
 pub fn yield_now() {
     let off = Off::enter();
-    if let Some((current, next)) = with(&off, |state| state.table.rotate()) {
+    let turn = with(&off, |state| {
+        state.count_switch();
+        state.table.rotate()
+    });
+    if let Some((current, next)) = turn {
         hand_over(&off, current, next);
     }
 }
