@@ -165,11 +165,12 @@ impl Node {
     pub fn next(&self, now: u64) -> u64 {
         let events = self.events.iter().map(|(due, _)| *due);
         let looks = (!self.ports.links.is_empty()).then_some(self.look);
-        // Room comes without a message, and what is said to domains of this core does.
+        // Room comes without a message, and what is said to domains of this core does; an answer may be there at once.
         let asked = [self.client, self.server.0].into_iter().any(|chan| {
             matches!(&self.ports.ports[chan.0 as usize], Port::Client { inbox, .. } if !inbox.is_empty())
         });
-        let goes_on = asked || self.monitor.has_backlog() || self.ends.goes_on(&self.monitor);
+        let acts = !self.ports.actions.is_empty();
+        let goes_on = asked || acts || self.monitor.has_backlog() || self.ends.goes_on(&self.monitor);
         let again = goes_on.then_some(now + AGAIN);
         let said = self.server.1.said.front().map(|_| self.ports.hold[self.server.0.0 as usize]);
         let all = [self.monitor.deadline(), self.server.1.deadline(now), looks, again, said];
