@@ -132,6 +132,8 @@ pub struct World {
     pub(crate) rng: Rng,
     /// All was as it should be when it was looked at last.
     rests: bool,
+    /// When a message in a window was damaged last: its receiver may see that only when the next one comes.
+    struck: u64,
     summary: Summary,
 }
 
@@ -151,6 +153,7 @@ impl World {
             deaths: Vec::new(),
             rng: Rng::new(plan.seed),
             rests: false,
+            struck: 0,
             summary: Summary::default(),
             plan: plan.clone(),
         };
@@ -205,6 +208,7 @@ impl World {
     /// Whether load and faults have ended, and all is as it should be.
     fn at_rest(&self) -> bool {
         let over = !self.is_rough()
+            && self.now > self.struck + self.plan.bound
             && self.next_fault == self.plan.faults.len()
             && self.next_op == self.plan.ops.len();
         let stopped = |i: &Island| {
@@ -324,6 +328,7 @@ impl World {
             if let Some(link) = self.plan.machine.links.iter().position(|link| *link == pair) {
                 // The lower island, side A, reads the first block and writes the second.
                 self.windows[link].0.damage(pair.0 == island as u16, damage);
+                self.struck = self.now;
             }
         }
         for (core, at) in &notices {

@@ -55,6 +55,8 @@ mod tests {
     use crate::event::{Chan, Event};
     use crate::testkit::{Log, core, first, island_says};
     use skerry_hal::Epoch;
+    use skerry_urpc::formats::monitor::IslandAd;
+    use skerry_urpc::wire::encode;
 
     #[test]
     fn the_system_is_announced_when_every_core_of_it_is_known() {
@@ -69,5 +71,25 @@ mod tests {
         m.message(3, Chan(0), &its_core, &mut log);
         let whole = Action::Announce(Announce::System { cores: 2, islands: 2 });
         assert!(log.actions.contains(&whole), "{:?}", log.actions);
+    }
+
+    #[test]
+    fn an_island_first_heard_of_after_the_wait_keeps_nobody_waiting() {
+        let mut log = Log::default();
+        let mut m = first(2, 1, &[1]);
+        m.handle(0, Event::Start, &mut log);
+        m.handle(100_000, Event::Tick, &mut log);
+        assert!(log.actions.contains(&Action::Shell { offer: true }), "{:?}", log.actions);
+        m.handle(100_001, Event::LinkUp { link: 0, epoch: Epoch(1), own: Epoch(1) }, &mut log);
+        // It has a link to island 0 as well, which is not there.
+        let [mut island, its_core] = island_says(1, 1, 1, 0b100, core(2, 0));
+        let mut ad: IslandAd = island.body().unwrap();
+        ad.wired = 0b101;
+        island = encode(&island.header(), &ad);
+        log.actions.clear();
+        m.message(100_002, Chan(0), &island, &mut log);
+        m.message(100_003, Chan(0), &its_core, &mut log);
+        assert_eq!(m.leader(), Some(IslandId(1)));
+        assert!(log.actions.contains(&Action::Shell { offer: false }), "{:?}", log.actions);
     }
 }

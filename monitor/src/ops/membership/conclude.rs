@@ -17,6 +17,8 @@ impl Monitor {
     pub(crate) fn recompute(&mut self, sink: &mut dyn Sink) {
         let via = self.islands.routes(self.island);
         let (me, first) = (self.island, self.is_first());
+        // Of an island that is first heard of after the wait, nobody expects anything.
+        let waits = self.config.join_bound == 0 || self.membership.join_until.is_some();
         let mut joined = Vec::new();
         let mut silent = None;
         for (id, island) in self.islands.iter_mut().filter(|(id, _)| *id != me) {
@@ -35,6 +37,7 @@ impl Monitor {
                     island.known = Known::Stale;
                     IslandState::Unreachable
                 }
+                IslandState::Expected if !waits => IslandState::Absent,
                 was => was,
             };
             // What a greeting on an own link says is newer than what was advertised.
