@@ -11,6 +11,7 @@ use crate::mutants::Bug;
 use crate::node::Node;
 use crate::ports::{Ends, Port, Ports};
 use crate::server::Server;
+use crate::share::{Share, Space};
 use crate::topology::Path;
 use crate::wire::Wire;
 use crate::world::{Island, World};
@@ -91,7 +92,7 @@ impl World {
         let monitor = Monitor::new(config, self.now);
         let cores = self.cores[island];
         let booted = &mut self.islands[island];
-        booted.memory = Memory::new(cores);
+        (booted.memory, booted.space) = (Memory::new(cores), Space::default());
         let ram = &booted.memory.ram;
         let kernel = Core::boot(ram, core, ram.whole(), &[]).expect("an island has RAM for its first core");
         (booted.alive, booted.paused_until, booted.lives) = (true, 0, booted.lives + 1);
@@ -110,6 +111,9 @@ impl World {
         let (server, ends) = ((server, Server::default()), ends::Ends::default());
         let (wake, look) = (u64::MAX, self.now);
         let (caps, regions, paused_until, free) = (Caps::default(), (Vec::new(), 1), 0, 0);
+        monitor.open_agreement();
+        let share = Share::new(core, kernel.roots.clone());
+        let settled = Vec::new();
         let node = Node {
             core,
             kernel,
@@ -119,6 +123,8 @@ impl World {
             ports,
             client,
             server,
+            share,
+            settled,
             ends,
             events,
             paused_until,

@@ -38,6 +38,7 @@ pub fn look(world: &mut World) -> Result<(), String> {
     if let Some(late) = world.load.late(world.now) {
         return Err(late);
     }
+    crate::agreed::look(world)?;
     let now = world.now;
     let due: Vec<_> = world.deaths.extract_if(.., |(.., due)| *due <= now).collect();
     for (dead, epoch, _) in due {
@@ -73,7 +74,7 @@ pub fn types(world: &mut World, island: usize, node: usize) -> Result<(), String
     let now = &nodes[node].regions.0;
     for new in now.iter().filter(|region| before.binary_search(region).is_err()) {
         for other in nodes.iter().filter(|n| n.core != nodes[node].core) {
-            let clash = |r: &&Region| r.base < new.end && new.base < r.end && r.ty != new.ty;
+            let clash = |r: &&Region| r.base < new.end && new.base < r.end && *r != new;
             if let Some(clash) = other.regions.0.iter().find(clash) {
                 return Err(format!("{} has {new:x?}, {} has {clash:x?}", nodes[node].core, other.core));
             }
@@ -150,7 +151,8 @@ pub fn agreement(world: &World) -> Result<(), String> {
         if island.shell != leads {
             let offers = if island.shell { "offers" } else { "does not offer" };
             return Err(format!(
-                "island {at} {offers} the shell; those that live together are {reachable:?}"
+                "island {at} {offers} the shell; those that live together are {reachable:?}, and it knows {:?}",
+                island.nodes[0].monitor.islands().iter().map(|(id, i)| (id.0, i.state)).collect::<Vec<_>>()
             ));
         }
         if leads && world.plan.kinds == Kinds::NONE && world.plan.faults.is_empty() {

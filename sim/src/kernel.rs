@@ -2,6 +2,7 @@
 //! What a monitor's domain binary asks of its CPU driver, the simulator asks here.
 #![expect(unsafe_code, reason = "plays boot loader, trap stub and power switch for CPU drivers")]
 
+use crate::share::{Held, ROOT_BYTES};
 use skerry_abi::boot::{self, CoreBoot, RegionKind};
 use skerry_abi::cap::{CNODE_BYTES, CNODE_SLOTS};
 use skerry_abi::domain::slot;
@@ -11,6 +12,7 @@ use skerry_arch_host::{Arena, HostMachine, executable};
 use skerry_caps::{Cap, Slot, SlotRef, Store};
 use skerry_hal::{Handler, Next};
 use skerry_kernel::Kernel;
+use skerry_monitor::ops::agree::Region as Object;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
@@ -27,6 +29,9 @@ const RAM: u64 = 0x40_0000;
 pub const SHARE: u64 = 1 << 20;
 /// RAM for what domains make.
 const PLAY: u64 = 64 * PAGE_SIZE;
+/// Where windows lie, each island's behind the last one's, and how long they are.
+const WINDOW: u64 = 1 << 40;
+const WINDOW_BYTES: u64 = 16 * PAGE_SIZE;
 
 thread_local! {
     /// Memory of earlier runs: of CPU drivers, and of islands by size. Each boot clears what it uses.
@@ -85,6 +90,8 @@ pub struct Core {
     pub base: u64,
     /// RAM for other domains.
     pub play: (CPtr, u64),
+    /// What its domains may share with other cores.
+    pub roots: Vec<Held>,
     /// Bytes of it that were given out.
     taken: u64,
     /// The next slot that nothing was put in, and the CNode for the next ones.
@@ -103,7 +110,11 @@ impl Core {
         record.slice = PhysAddr(0x20_0000);
         record.first_domain = PhysRange::new(FILE, executable().len() as u64);
         let listed = frames.iter().map(|frame| (RegionKind::Channel, *frame));
-        for (kind, range) in std::iter::once((RegionKind::Ram, part)).chain(listed) {
+        // Memory that other islands can be given a part of.
+        let window =
+            PhysRange::new(PhysAddr(WINDOW + u64::from(core.island().0) * WINDOW_BYTES), WINDOW_BYTES);
+        let window = (core.local() == 0).then_some((RegionKind::Device, window));
+        for (kind, range) in std::iter::once((RegionKind::Ram, part)).chain(listed).chain(window) {
             if !record.add(kind, range, 0) {
                 return Err(format!("{core}: its record is full"));
             }
@@ -115,17 +126,27 @@ impl Core {
             Kernel::boot(room, machine, &record).map_err(|e| format!("{core}: {}", e.text()))?;
         let (free, node) = (CPtr::new(1, 0), 2);
         let none = (CPtr::NULL, 0);
-        let mut this = Self { driver: Some(driver), ram: none, base: 0, play: none, taken: 0, free, node };
+        let roots = Vec::new();
+        let mut this =
+            Self { driver: Some(driver), ram: none, base: 0, play: none, roots, taken: 0, free, node };
         while let Ok(what) = this.invoke(this.free, Op::Identify, &[0]) {
             let len = this.invoke(this.free, Op::Identify, &[2]).unwrap_or(0);
             if what as u8 == CapType::Ram as u8 && len > this.ram.1 {
                 this.ram = (this.free, len);
+            }
+            if what as u8 == CapType::DeviceFrame as u8 {
+                let base = this.invoke(this.free, Op::Identify, &[1]).unwrap_or(0);
+                let region = Object { ty: CapType::DeviceFrame, base, len };
+                this.roots.push(Held { at: this.free, region, owner: core });
             }
             this.free.0 += 1;
         }
         let wrong = |e| format!("{core}: its RAM: {e}");
         this.base = this.invoke(this.ram.0, Op::Identify, &[1]).map_err(wrong)?;
         this.play = (this.take(CapType::Ram, PLAY, false).map_err(wrong)?.0, PLAY);
+        let (at, base) = this.take(CapType::Ram, ROOT_BYTES, false).map_err(wrong)?;
+        let region = Object { ty: CapType::Ram, base, len: ROOT_BYTES };
+        this.roots.push(Held { at, region, owner: core });
         Ok(this)
     }
 

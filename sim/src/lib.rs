@@ -14,6 +14,8 @@
 //! | [`world`], [`boot`] | all cores, the scheduler, virtual time; how cores come up |
 //! | [`node`], [`ports`], [`wire`] | one core: its monitor; the monitor's sink; how messages travel |
 //! | [`kernel`], [`caps`] | a core's CPU driver, the one that ships, over `arch/host`; what domains do with capabilities |
+//! | [`share`] | domains that share capabilities, and what monitors agree on about them |
+//! | [`agreed`] | what must hold of that |
 //! | [`memory`] | an island's memory for channels: blocks, each a frame of the first core |
 //! | [`server`], [`ends`] | a process server; endpoints that are offered, and proxies for them |
 //! | [`load`] | requests of domains, and whether each is answered once and in time |
@@ -26,6 +28,7 @@
 //! Neighbours: below it all that ships and is pure; nothing above.
 #![deny(unsafe_code)]
 
+pub mod agreed;
 pub mod boot;
 pub mod caps;
 pub mod check;
@@ -42,6 +45,7 @@ pub mod ports;
 pub mod raw;
 pub mod rng;
 pub mod server;
+pub mod share;
 pub mod shrink;
 #[cfg(test)]
 mod tests;

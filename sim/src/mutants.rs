@@ -3,8 +3,9 @@
 //! through the table finds it there.
 
 use skerry_urpc::Message;
+use skerry_urpc::formats::agree::{Create, Done, Invalidated, Vote};
 use skerry_urpc::formats::monitor::{PingDone, StreamData, StreamDone};
-use skerry_urpc::wire::Body;
+use skerry_urpc::wire::{self, Body};
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,20 @@ pub enum Bug {
     IgnoresRefusal,
     /// Channels are made in memory that is in use.
     SharesBlocks,
+    /// A holder agrees without having looked, and locks nothing.
+    VoteSkipped,
+    /// Nobody looks whether the part is free.
+    OverlapUnchecked,
+    /// What was locked stays so.
+    NeverUnlocked,
+    /// A revocation is reported as done that was not.
+    RevokeSkipped,
+    /// Whoever once held a copy may ask for ever.
+    AskerUnchecked,
+    /// A core says that it has forgotten a translation, and has not.
+    TranslationsKept,
+    /// What one core says of these kinds counts for all of its island.
+    OneForAll(&'static [u16]),
     /// The first core makes a page table of a channel's frame that another core holds.
     RetypesHeld,
 }
@@ -105,7 +120,113 @@ pub const MUTANTS: &[Mutant] = &[
         machine: "4",
         seeds: 20,
     },
+    Mutant {
+        name: "vote-skipped",
+        breaks: "2PC: a holder agrees without having looked",
+        bug: Bug::VoteSkipped,
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "no-is-yes",
+        breaks: "2PC: a holder's no counts as a yes",
+        bug: Bug::Rewrites(Vote::KIND, agrees),
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "says-none",
+        breaks: "2PC: a holder says that it holds nothing, and does",
+        bug: Bug::Rewrites(Vote::KIND, holds_none),
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "one-vote-for-all",
+        breaks: "2PC: one vote counts for all of an island",
+        bug: Bug::OneForAll(&[Vote::KIND]),
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "one-done-for-all",
+        breaks: "2PC: one holder's report that it has done it counts for all",
+        bug: Bug::OneForAll(&[Done::KIND]),
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "overlap-unchecked",
+        breaks: "retype: nobody looks whether the part is free",
+        bug: Bug::OverlapUnchecked,
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "never-unlocked",
+        breaks: "2PC: what was locked stays so",
+        bug: Bug::NeverUnlocked,
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "revoke-skipped",
+        breaks: "revoke: what was agreed on is not done",
+        bug: Bug::RevokeSkipped,
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "asker-unchecked",
+        breaks: "2PC: whoever once held a copy may ask for ever",
+        bug: Bug::AskerUnchecked,
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "translation-kept",
+        breaks: "unmap: a core says that it has forgotten, and has not",
+        bug: Bug::TranslationsKept,
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "ack-counted-twice",
+        breaks: "unmap: an answer is counted twice",
+        bug: Bug::Doubles(&[Invalidated::KIND], 2),
+        machine: "4",
+        seeds: 2_000,
+    },
+    Mutant {
+        name: "create-dropped",
+        breaks: "transfer: what was said to be given was not",
+        bug: Bug::Rewrites(Create::KIND, nowhere),
+        machine: "4",
+        seeds: 2_000,
+    },
 ];
+
+/// Turns a vote into a yes.
+fn agrees(message: &mut Message) {
+    rewrite(message, |vote: Vote| Vote { refusal: 0, ..vote });
+}
+
+/// Turns a vote into that of somebody who holds nothing.
+fn holds_none(message: &mut Message) {
+    rewrite(message, |vote: Vote| Vote { none: 1, ..vote });
+}
+
+/// A copy is made for somebody else.
+fn nowhere(message: &mut Message) {
+    rewrite(message, |create: Create| Create { whom: !create.whom, ..create });
+}
+
+fn rewrite<B: Body>(message: &mut Message, change: impl FnOnce(B) -> B) {
+    if let Some(body) = message.body::<B>() {
+        let flags = message.flags;
+        *message = Message { flags, ..wire::encode(&message.header(), &change(body)) };
+    }
+}
 
 /// The mutant of this name.
 ///

@@ -7,10 +7,13 @@ use crate::mutants::Bug;
 use crate::ports::{Port, Ports};
 use crate::rng::Rng;
 use crate::server::Server;
+use crate::share::Share;
 use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_monitor::{Chan, Event, Monitor};
 use skerry_urpc::Message;
+use skerry_urpc::formats::Refusal;
 use skerry_urpc::window::State;
+use skerry_urpc::wire::Header;
 
 /// A message of an epoch that the receiver knows to be given up was not dropped.
 #[derive(Debug)]
@@ -39,6 +42,10 @@ pub struct Node {
     pub client: Chan,
     /// Its process server, and the channel to it.
     pub server: (Chan, Server),
+    /// Domains that share capabilities with those of other cores.
+    pub share: Share,
+    /// Requests of theirs that have ended.
+    pub settled: Vec<(u32, Result<(), Refusal>)>,
     /// Domains with endpoints.
     pub ends: Ends,
     /// What comes to the monitor later, and when.
@@ -93,8 +100,19 @@ impl Node {
         if self.monitor.deadline().is_some_and(|at| at <= now) {
             self.monitor.handle(now, Event::Tick, &mut self.ports);
         }
+        self.agree(now);
         self.monitor.flush(now, &mut self.ports);
         Ok(())
+    }
+
+    /// Lends the monitor the core's capabilities, if it has something to agree on.
+    pub fn agree(&mut self, now: u64) {
+        if self.monitor.wants_to_agree() {
+            let Self { monitor, share, kernel, ports, .. } = self;
+            share.lend(kernel, ports.bug(), |objects| monitor.agree(now, objects, ports));
+            self.regions.1 += 1;
+        }
+        self.settled.extend(std::iter::from_fn(|| self.monitor.next_settled()));
     }
 
     /// Lets the process server run, and takes what it says.
@@ -124,6 +142,16 @@ impl Node {
         if matches!(self.ports.bug(), Some(Bug::TakesStaleEpochs)) && stale {
             header.epoch = self.monitor.islands().get(src.island()).map_or(Epoch(0), |i| i.epoch);
             message.set_header(&header);
+        }
+        if let Some(Bug::OneForAll(kinds)) = self.ports.bug()
+            && kinds.contains(&message.kind)
+        {
+            for local in (0..64).filter(|local| *local != src.local()) {
+                let other = CoreId::new(src.island(), local);
+                let mut copy = message;
+                copy.set_header(&Header { src: other, ..header });
+                self.monitor.message(now, chan, &copy, &mut self.ports);
+            }
         }
         let before = self.monitor.counters().stale;
         self.monitor.message(now, chan, &message, &mut self.ports);
@@ -169,7 +197,7 @@ impl Node {
         let asked = [self.client, self.server.0].into_iter().any(|chan| {
             matches!(&self.ports.ports[chan.0 as usize], Port::Client { inbox, .. } if !inbox.is_empty())
         });
-        let acts = !self.ports.actions.is_empty();
+        let acts = !self.ports.actions.is_empty() || self.monitor.wants_to_agree();
         let goes_on = asked || acts || self.monitor.has_backlog() || self.ends.goes_on(&self.monitor);
         let again = goes_on.then_some(now + AGAIN);
         let said = self.server.1.said.front().map(|_| self.ports.hold[self.server.0.0 as usize]);

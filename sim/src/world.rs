@@ -1,5 +1,6 @@
 //! All cores, the scheduler, and virtual time.
 
+use crate::agreed;
 use crate::boot::Rising;
 use crate::check;
 use crate::faults::Fault;
@@ -9,7 +10,9 @@ use crate::node::Node;
 use crate::plan::{CALM, Plan};
 use crate::ports::Port;
 use crate::rng::Rng;
-use skerry_hal::{Epoch, IslandId};
+use crate::share::Space;
+use skerry_hal::{CoreId, Epoch, IslandId};
+use skerry_monitor::ops::agree::Region as Object;
 use skerry_urpc::window::Window;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -65,6 +68,8 @@ pub struct Summary {
     pub messages: u64,
     /// Messages that were sent, of all kinds.
     pub sent: u64,
+    /// Requests about what cores share that were done, and that were refused, on cores which live at the end.
+    pub agreed: [u64; 2],
     /// Invocations that cores which live at the end served, that they refused, and that another core has a say in.
     pub caps: [u64; 3],
     /// Faults.
@@ -88,6 +93,8 @@ pub struct Island {
     /// Cores on their way up.
     pub(crate) rising: Vec<Rising>,
     pub(crate) memory: Memory,
+    /// An address space that its cores share.
+    pub(crate) space: Space,
     /// Whether it offers the shell.
     pub shell: bool,
     /// What it said once the system was up: cores, islands.
@@ -129,6 +136,8 @@ pub struct World {
     agenda: BinaryHeap<Reverse<(u64, u64, Item)>>,
     /// Deaths that survivors must agree on: island, epoch, until when.
     pub deaths: Vec<(IslandId, Epoch, u64)>,
+    /// Revocations that were begun, by island of the owner.
+    pub(crate) revoked: Vec<(CoreId, Object)>,
     pub(crate) rng: Rng,
     /// All was as it should be when it was looked at last.
     rests: bool,
@@ -151,6 +160,7 @@ impl World {
             next_op: 0,
             agenda: BinaryHeap::new(),
             deaths: Vec::new(),
+            revoked: Vec::new(),
             rng: Rng::new(plan.seed),
             rests: false,
             struck: 0,
@@ -177,6 +187,7 @@ impl World {
         while !self.rests {
             if self.now >= end {
                 let why = check::agreement(&self).and_then(|()| check::at_rest(&self));
+                let why = why.and_then(|()| agreed::at_end(&mut self));
                 let what = why.err().unwrap_or_else(|| "it never comes to rest".into());
                 return Err(failure(&self, what));
             }
@@ -190,12 +201,14 @@ impl World {
                 self.step().map_err(|what| failure(&self, what))?;
             }
         }
+        agreed::at_end(&mut self).map_err(|what| failure(&self, what))?;
         check::all_types(&mut self).map_err(|what| failure(&self, what))?;
         let nodes = || self.islands.iter().flat_map(|i| &i.nodes);
         let sent = nodes().map(|n| n.ports.sent).sum();
+        let agreed = [0, 1].map(|n| nodes().map(|node| node.share.counts[n]).sum());
         let caps = [0, 1, 2].map(|n| nodes().map(|node| node.caps.counts[n]).sum());
         let Load { served, refused, messages, .. } = self.load;
-        Ok(Summary { served, refused, messages, sent, caps, cycles: self.now, ..self.summary })
+        Ok(Summary { served, refused, messages, sent, caps, agreed, cycles: self.now, ..self.summary })
     }
 
     /// Says what happens, if asked to.
@@ -219,7 +232,11 @@ impl World {
         over && self.load.open.is_empty()
             && self.deaths.is_empty()
             && !self.islands.iter().any(|i| i.alive && stopped(i))
-            && self.islands.iter().flat_map(|i| &i.nodes).all(|n| n.ends.wanted.is_empty())
+            && self
+                .islands
+                .iter()
+                .flat_map(|i| &i.nodes)
+                .all(|n| n.ends.wanted.is_empty() && n.share.asked.is_empty() && n.monitor.is_agreed())
             && check::agreement(self).is_ok()
             && check::at_rest(self).is_ok()
     }
@@ -258,6 +275,7 @@ impl World {
                 {
                     let running = &mut self.islands[op.island].nodes[node];
                     self.load.issue(&self.cores, running, self.now, op.what);
+                    agreed::act(self, op.island, node, op.what)?;
                     self.deliver(op.island, node);
                     check::types(self, op.island, node)?;
                 }
@@ -310,6 +328,8 @@ impl World {
             self.act(island, node, action)?;
         }
         self.deliver(island, node);
+        agreed::settled(self, island, node)?;
+        check::types(self, island, node)?;
         check::step(self, island, node)?;
         let ports = &self.islands[island].nodes[node].ports;
         let spent = if ports.patient { ports.fuel == Some(0) } else { ports.fuel.is_some() };
@@ -320,7 +340,7 @@ impl World {
     }
 
     /// What a core has sent is on its way; its next turn is on the agenda.
-    fn deliver(&mut self, island: usize, node: usize) {
+    pub(crate) fn deliver(&mut self, island: usize, node: usize) {
         let ports = &mut self.islands[island].nodes[node].ports;
         let (notices, damaged) = (std::mem::take(&mut ports.notices), std::mem::take(&mut ports.damaged));
         for (peer, damage) in damaged {
@@ -424,7 +444,10 @@ impl World {
     /// Whoever stood still could not answer, nor notice.
     fn extend(&mut self, ticks: u64) {
         self.load.extend(ticks);
-        self.islands.iter_mut().flat_map(|i| &mut i.nodes).for_each(|n| n.ends.extend(ticks));
+        for node in self.islands.iter_mut().flat_map(|i| &mut i.nodes) {
+            node.ends.extend(ticks);
+            node.share.extend(ticks);
+        }
         self.deaths.iter_mut().for_each(|(.., due)| *due += ticks);
     }
 
@@ -459,6 +482,7 @@ impl Island {
             places: vec![None; cores.into()],
             rising: Vec::new(),
             memory: Memory::new(cores),
+            space: Space::default(),
             shell: false,
             system: None,
             die: false,

@@ -11,7 +11,7 @@ use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::agree::Ask;
-use skerry_urpc::formats::monitor::Fault;
+use skerry_urpc::formats::monitor::{CoreState, Fault};
 use skerry_urpc::wire::{Body, Header};
 
 /// Messages that wait for [`Monitor::agree`]. One beyond goes back as [`Busy`](Refusal::Busy), and is sent again.
@@ -148,6 +148,27 @@ impl Monitor {
         });
     }
 
+    /// Whether nothing is under way that this core has a part in, but what waits for islands that cannot be reached and that
+    /// nobody has judged.
+    pub fn is_agreed(&self) -> bool {
+        let cut_off = |core: CoreId| self.status_of(core) == Err(Refusal::Unreachable);
+        let agreement = &self.agree.agreement;
+        self.agree.inbox.is_empty() && (agreement.is_quiet() || agreement.waits_for_none_but(&cut_off))
+    }
+
+    /// Everything of which it keeps a limited number: what, how many, and how many at most.
+    pub fn agreement_sizes(&self) -> [(&'static str, usize, usize); 6] {
+        let [ops, parts, asked, holders, invalidations] = self.agree.agreement.sizes();
+        [
+            ("operations", ops, super::MAX_OPS),
+            ("parts", parts, super::MAX_PARTS),
+            ("requests", asked, super::MAX_ASKED),
+            ("entries of holders", holders, super::holders::MAX_ENTRIES),
+            ("invalidations", invalidations, super::invalidate::MAX_INVALIDATIONS),
+            ("messages", self.agree.inbox.len(), MAX_INBOX),
+        ]
+    }
+
     /// The next request that has ended, and how.
     pub fn next_settled(&mut self) -> Option<(u32, Result<(), Refusal>)> {
         self.agree.settled.pop_front()
@@ -224,12 +245,16 @@ impl Monitor {
         let is_lost = |core: &CoreId| {
             let island = core.island();
             let foreign = island != self.island;
+            let is_off = self.islands.core(*core).is_some_and(|c| c.state == CoreState::Off);
             match self.status_of(*core) {
-                _ if foreign && own != self.epoch => true,
+                _ if is_off || foreign && own != self.epoch => true,
+                Err(Refusal::Lost) => true,
                 // It may be back under the epoch it had.
                 Err(Refusal::Unreachable) => false,
-                Err(_) => true,
-                Ok(()) => foreign && epochs.get(&island.0).is_some_and(|&epoch| self.is_void(island, epoch)),
+                // A core that has sent something may be known to be up only later.
+                Ok(()) | Err(_) => {
+                    foreign && epochs.get(&island.0).is_some_and(|&epoch| self.is_void(island, epoch))
+                }
             }
         };
         let lost: Vec<CoreId> = self.agree.agreement.concerns().into_iter().filter(is_lost).collect();

@@ -19,6 +19,7 @@
 //! | [`invalidate`] | translations that cores forget: one phase, no owner |
 //! | [`party`] | the holders' side |
 //! | [`asker`] | who asked, and waits |
+//! | [`local`] | a core's capabilities: the orders to the own kernel, carried out |
 //! | [`glue`] | all that in a [`Monitor`](crate::Monitor) |
 //! | `taken` | which numbers have come |
 //!
@@ -29,6 +30,7 @@ pub mod asker;
 pub mod glue;
 pub mod holders;
 pub mod invalidate;
+pub mod local;
 pub mod owner;
 pub mod party;
 pub mod retype;
@@ -303,6 +305,23 @@ impl Agreement {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// Whether all that is under way waits for such cores, or behind what does.
+    pub(crate) fn waits_for_none_but(&self, such: &dyn Fn(CoreId) -> bool) -> bool {
+        let waits = |op: &owner::Op| {
+            op.phase == owner::Phase::Queued || op.members.iter().any(|m| m.said.is_none() && such(m.core))
+        };
+        self.dead.is_empty()
+            && self.invalidations.is_empty()
+            && self.ops.iter().all(waits)
+            && self.parts.iter().all(|part| such(part.owner))
+            && self.asked.iter().all(|asked| such(asked.owner))
+    }
+
+    /// Operations, parts, requests, entries of holders, invalidations.
+    pub(crate) fn sizes(&self) -> [usize; 5] {
+        [self.ops.len(), self.parts.len(), self.asked.len(), self.holders.len(), self.invalidations.len()]
     }
 
     /// Whether nothing is under way.
