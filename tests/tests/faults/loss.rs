@@ -1,6 +1,11 @@
 //! Islands that never appear, are killed, or are stopped and continued.
 
 use crate::{BOUND_MS, Run, fleet};
+use skerry_bundle::Bundle;
+use skerry_images::pack::Packer;
+use skerry_images::runner::System;
+use skerry_tests::options;
+use std::fs;
 use std::time::Duration;
 
 #[test]
@@ -76,4 +81,40 @@ fn an_island_stopped_and_continued_comes_back_in_a_new_epoch() {
     stop_and_continue(&run, 1, Duration::from_millis(BOUND_MS));
     // Longer than a core may be silent on its own island: nobody there may take the others for dead.
     stop_and_continue(&run, 0, Duration::from_millis(6 * BOUND_MS));
+}
+
+/// A folder of images as those that were built, but that the console driver is another program, which soon ends.
+fn images_with_a_dying_console(built: &std::path::Path) -> std::io::Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    for entry in fs::read_dir(built)? {
+        let entry = entry?;
+        fs::copy(entry.path(), folder.path().join(entry.file_name()))?;
+    }
+    let path = folder.path().join("bundle.tar");
+    let bytes = fs::read(&path)?;
+    let bundle = Bundle::open(&bytes).expect("the bundle that was built");
+    let mut packer = Packer::new();
+    for member in bundle.members() {
+        let from = if member.name == "console" { "hello" } else { member.name };
+        let data = bundle.find(member.isa, from).expect("a program of each ISA");
+        packer.add(member.isa, member.kind, member.name, data.to_vec());
+    }
+    fs::write(&path, packer.pack().expect("members as before"))?;
+    Ok(folder)
+}
+
+#[test]
+fn lines_go_to_the_early_console_when_the_console_driver_dies() {
+    let Some(mut options) = options() else { return };
+    let folder = images_with_a_dying_console(&options.images).expect("images that can be copied");
+    options.images = folder.path().into();
+    let run = Run(System::boot(&fleet(&[1], &[1]), &options).expect("QEMU starts"));
+    for island in [0, 1] {
+        run.says(island, "the console driver has ended");
+    }
+    // What the monitors say after that comes by the only way that is left.
+    run.says(0, "system up, 2 cores on 2 islands");
+    run.says(1, "island 0 joined");
+    run.0.kill(1).expect("it runs");
+    run.says(0, "island 1 is lost");
 }
