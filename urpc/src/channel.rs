@@ -184,6 +184,21 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_message_is_missed_even_if_those_after_it_changed_places() {
+        let ((words, a), (_, b)) = (block(), block());
+        let mut left = Channel::new(a, b, LAYOUT).unwrap();
+        let mut right = Channel::new(b, a, LAYOUT).unwrap();
+        (0..3).for_each(|n| right.try_send(&message(n)).unwrap());
+        let last = |n: usize| &words[2 * 8 + n * 8 + 7];
+        last(1).store(0, Ordering::Release);
+        let (second, third) = (last(2).load(Ordering::Acquire), last(3).load(Ordering::Acquire));
+        last(2).store(third, Ordering::Release);
+        last(3).store(second, Ordering::Release);
+        assert_eq!(left.try_recv(), Ok(None), "that looks like nothing yet");
+        assert_eq!(left.audit(), Some(RecvError::Corrupt(Field::Sequence)));
+    }
+
+    #[test]
     fn credit_for_what_was_never_sent_closes_the_channel() {
         for bad in [5, 1 << 32, u64::MAX, u64::from(u32::MAX)] {
             let ((words, a), (_, b)) = (block(), block());

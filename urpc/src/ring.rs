@@ -292,16 +292,17 @@ impl Receiver {
         Ok(Some(Message::from_parts(words, last)))
     }
 
-    /// An empty slot holds what it held a lap ago, or what it held at the start.
     #[inline(always)]
     fn check_empty(&self, sequence: u32) -> Result<Option<Message>, Field> {
+        if self.is_empty(self.next, sequence) { Ok(None) } else { Err(Field::Sequence) }
+    }
+
+    /// Whether the slot of message `of`, which holds `sequence`, is empty: it holds what it held a lap ago, or what it held
+    /// at the start.
+    #[inline(always)]
+    fn is_empty(&self, of: u32, sequence: u32) -> bool {
         let slots = self.slots.mask + 1;
-        let lap_ago = self.next.wrapping_sub(slots);
-        if sequence == lap_ago || (sequence == self.base && self.next.wrapping_sub(self.base) <= slots) {
-            Ok(None)
-        } else {
-            Err(Field::Sequence)
-        }
+        sequence == of.wrapping_sub(slots) || (sequence == self.base && of.wrapping_sub(self.base) <= slots)
     }
 
     /// Whether taking the newest message returned credit.
@@ -310,11 +311,11 @@ impl Receiver {
         self.next.wrapping_sub(1) & self.batch == 0
     }
 
-    /// Whether the next message is missing although the one after it is there. Acquiring the later one, we must see
-    /// the earlier one: if not, somebody destroyed it.
+    /// Whether the next message is missing although something came after it. Acquiring what is later, we must see
+    /// what is earlier: if not, somebody destroyed it.
     pub(crate) fn has_gap(&self) -> bool {
-        let holds = |sequence| self.slots.at(sequence)[LAST].load(Ordering::Acquire) as u32 == sequence;
-        holds(self.next.wrapping_add(1)) && !holds(self.next)
+        let empty = |of| self.is_empty(of, self.slots.at(of)[LAST].load(Ordering::Acquire) as u32);
+        !empty(self.next.wrapping_add(1)) && empty(self.next)
     }
 
     /// Returns credit for all that was consumed. What was returned may have been destroyed by somebody else who can write
