@@ -3,6 +3,7 @@
 use crate::HANG;
 use skerry_images::fleet::{Fleet, Island};
 use skerry_images::runner::{Reply, System};
+use std::time::{Duration, Instant};
 
 /// Runs a command that must succeed on the first island; answers its lines.
 pub fn ask(system: &System, command: &str) -> Vec<String> {
@@ -158,6 +159,17 @@ pub fn check_up(system: &System, fleet: &Fleet) {
     let line = system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
     let expected = format!("skerry: system up, {} cores on {} islands", fleet.cores(), fleet.islands.len());
     assert!(line.contains(&expected), "{line}");
+}
+
+/// That a program has said something: in its answer, or on the first island's console from byte `before` on, which lines of the early
+/// console reach another way than the answer, and perhaps later.
+pub fn check_said(system: &System, before: usize, lines: &[String], says: &str) {
+    let said = || lines.join("\n") + system.console_log(0).get(before..).unwrap_or_default();
+    let deadline = Instant::now() + HANG;
+    while !said().contains(says) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(said().contains(says), "{says}: {}", said());
 }
 
 /// `exit`: every QEMU ends by itself, as one does whose guest powers off.

@@ -2,9 +2,8 @@
 #![forbid(unsafe_code)]
 
 use skerry_images::runner::Reply;
-use skerry_tests::tables::{ask, check_exit, reply};
-use skerry_tests::{HANG, boot_pair};
-use std::time::{Duration, Instant};
+use skerry_tests::boot_pair;
+use skerry_tests::tables::{ask, check_exit, check_said, reply};
 
 /// What `threads end=…` says, in its output or on the console, and its exit status.
 const ENDS: [(&str, &str, i32); 10] = [
@@ -33,13 +32,7 @@ fn all(x86: u32, arm: u32) {
         let before = system.console_log(0).len();
         let Reply { lines, status } = reply(&system, 0, &format!("run 0.1 threads end={end}"));
         assert_eq!(status, expected, "{end}: {lines:?}");
-        let said = || lines.join("\n") + system.console_log(0).get(before..).unwrap_or_default();
-        // The early console's lines come another way than the answer, and may be later.
-        let deadline = Instant::now() + HANG;
-        while !said().contains(says) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        assert!(said().contains(says), "{end}: {}", said());
+        check_said(&system, before, &lines, says);
         ask(&system, "run 0.1 hello quiet");
     }
     check_exit(&system);

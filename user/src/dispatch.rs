@@ -8,10 +8,11 @@
 
 use crate::cap::SELF;
 use crate::sys::invoke;
+use crate::thread::sched::OWN;
 use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::ptr::with_exposed_provenance_mut;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 use skerry_abi::dispatcher::{DispatcherPage, disabled as bits, reason};
 use skerry_abi::domain::PAGE_VADDR;
 use skerry_abi::{Error, Op};
@@ -114,22 +115,14 @@ pub fn resume() -> Result<(), Error> {
     invoke(SELF.0, Op::Resume, [0; 5]).map(drop)
 }
 
-/// Whether this program has a scheduler; without one it is always disabled.
-static SCHEDULED: AtomicBool = AtomicBool::new(false);
-
-/// This program has a scheduler from now on. It is disabled still.
-pub(crate) fn scheduled() {
-    SCHEDULED.store(true, Ordering::Relaxed);
-}
-
-/// Whether this program has a scheduler.
+/// Whether this dispatcher has a scheduler; without one it is always disabled.
 pub(crate) fn is_scheduled() -> bool {
-    SCHEDULED.load(Ordering::Relaxed)
+    OWN.scheduled.load(Ordering::Relaxed)
 }
 
 /// The program goes down: from now on nobody but the thread that runs gets the core.
 pub(crate) fn unscheduled() {
-    if SCHEDULED.swap(false, Ordering::Relaxed) {
+    if OWN.scheduled.swap(false, Ordering::Relaxed) {
         disabled().store(bits::OFF, Ordering::Relaxed);
         clear_upcall();
     }
@@ -147,7 +140,7 @@ impl Off {
     /// Switches upcalls off.
     #[inline]
     pub fn enter() -> Self {
-        let outermost = SCHEDULED.load(Ordering::Relaxed) && disabled().load(Ordering::Relaxed) == 0;
+        let outermost = is_scheduled() && disabled().load(Ordering::Relaxed) == 0;
         if outermost {
             disabled().store(bits::OFF, Ordering::Relaxed);
             compiler_fence(Ordering::SeqCst);

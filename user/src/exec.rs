@@ -3,12 +3,12 @@
 //! It runs what is ready; when nothing is, it lets every watched channel be looked at a bounded number of times, then
 //! once more with the peers' wake requests armed, and only then blocks in the CPU driver until an event or the next
 //! timer. In a program with threads it is one of them: it gives way to the others before it looks in vain again, and
-//! while it blocks they run ([`sched::wait_event`]). In one without, it runs *disabled*: the CPU driver takes it up where it was, without an upcall.
+//! while it blocks they run ([`events::wait_event`]). In one without, it runs *disabled*: the CPU driver takes it up where it was, without an upcall.
 
 use crate::cap::Core;
 use crate::clock;
 use crate::dispatch::Off;
-use crate::thread::{sched, yield_now};
+use crate::thread::{events, yield_now};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -36,7 +36,7 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 #[derive(Default)]
 struct Ready {
     tasks: AtomicU64,
-    sleeper: sched::Sleeper,
+    sleeper: events::Sleeper,
 }
 
 struct TaskWaker {
@@ -49,7 +49,7 @@ impl Wake for TaskWaker {
         self.wake_by_ref();
     }
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ready.tasks.fetch_or(self.bit, Ordering::Relaxed);
+        self.ready.tasks.fetch_or(self.bit, Ordering::SeqCst);
         self.ready.sleeper.nudge();
     }
 }
@@ -266,9 +266,10 @@ impl Executor {
         // Other cores' rings concern only those who told others how to ring.
         let bell = if self.0.bells.borrow().is_empty() { 0 } else { event::DOORBELL };
         let off = Off::enter();
-        // Another thread may have woken a task just now.
-        let came = if self.0.ready.tasks.load(Ordering::Relaxed) == 0 {
-            sched::wait_event(bell | event::ROOM | event::USER, deadline, &self.0.ready.sleeper)
+        // Another thread may have woken a task just now, or does from now on.
+        self.0.ready.sleeper.announce(&off);
+        let came = if self.0.ready.tasks.load(Ordering::SeqCst) == 0 {
+            events::wait_event(bell | event::ROOM | event::USER, deadline, &self.0.ready.sleeper)
         } else {
             0
         };

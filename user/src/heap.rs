@@ -18,6 +18,8 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut, with_exposed_provenance_mut};
+use core::sync::atomic::{AtomicBool, Ordering};
+use skerry_abi::PAGE_SIZE;
 use skerry_abi::domain::slot;
 use talc::DefaultBinning;
 use talc::base::Talc;
@@ -55,6 +57,19 @@ pub fn lack() -> Option<OutOfMemory> {
     LACK.try_with(|lack| *lack).flatten()
 }
 
+/// Memory that is mapped already, from where to where, in which the heap goes on growing: in a domain over several cores, where no
+/// dispatcher can map it for all in the middle of an allocation.
+static COMMON: Exclusive<Option<(u64, u64)>> = Exclusive::new(None);
+/// Whether the heap has grown beyond its first arena.
+static GROWN: AtomicBool = AtomicBool::new(false);
+
+/// From now on the heap grows in these `len` bytes at `start`, which nobody else uses, and no further. Refused if it has grown
+/// before.
+pub(crate) fn go_on_in(start: u64, len: u64) -> bool {
+    COMMON.with(|common| *common = Some((start, start + len)));
+    !GROWN.load(Ordering::Relaxed)
+}
+
 /// Where the allocator gets more from.
 #[derive(Debug)]
 struct Grow {
@@ -62,6 +77,17 @@ struct Grow {
     column: Column,
     /// End of what the allocator has of the column; 0: it has nothing of it.
     top: usize,
+}
+
+/// The first `need` bytes of a range, in whole pages, or more; `Some(None)`: there are not so many.
+fn take(range: &mut (u64, u64), need: u64) -> Option<Option<(u64, u64)>> {
+    let (start, end) = *range;
+    let wanted = need.max(STEP).checked_next_multiple_of(PAGE_SIZE).and_then(|len| start.checked_add(len));
+    let taken = wanted.filter(|to| *to <= end);
+    if let Some(to) = taken {
+        range.0 = to;
+    }
+    Some(taken.map(|to| (start, to)))
 }
 
 impl Grow {
@@ -73,6 +99,14 @@ impl Grow {
     fn more(&mut self, layout: Layout) -> Result<(u64, u64), OutOfMemory> {
         let (start, size) = (self.column.end(), layout.size() as u64);
         let need = size.saturating_add(layout.align() as u64).saturating_add(SLACK);
+        if let Some(taken) = COMMON.with(|common| take(common.as_mut()?, need)) {
+            return taken.ok_or(OutOfMemory {
+                asked: layout.size(),
+                had: 0,
+                cause: VmError::Addresses(need),
+            });
+        }
+        GROWN.store(true, Ordering::Relaxed);
         let had = start - HEAP;
         let grown = self.column.grow(self.store, need.max(STEP).max(had / 8));
         let grown = grown.or_else(|_| self.column.grow(self.store, need));

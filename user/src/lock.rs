@@ -5,7 +5,7 @@ use crate::dispatch::Off;
 use spin::mutex::SpinMutex;
 
 /// A value behind a lock that nobody holds for long, and under which nothing is allocated.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Exclusive<T>(SpinMutex<T>);
 
 impl<T> Exclusive<T> {
@@ -17,7 +17,7 @@ impl<T> Exclusive<T> {
     /// Runs `what` on it. `what` must not come back here.
     #[inline]
     pub fn with<R>(&self, what: impl FnOnce(&mut T) -> R) -> R {
-        // Free, always: no other thread runs meanwhile.
+        // No other thread of this dispatcher runs meanwhile: if somebody is in there, another core's dispatcher is.
         let _off = Off::enter();
         what(&mut self.0.lock())
     }

@@ -11,7 +11,7 @@ use crate::domain::Domain;
 use crate::exec::Executor;
 use crate::mem::Memory;
 use crate::sys::{invoke, invoke_wide};
-use crate::thread::sched::{Sleeper, wait_event};
+use crate::thread::events::{Sleeper, wait_event};
 use crate::vspace::{Mapping, RW};
 use alloc::vec::Vec;
 use core::future::poll_fn;

@@ -8,7 +8,7 @@ use crate::cap::Endpoint;
 use crate::clock;
 use crate::lrpc::{Ring, send};
 use crate::mem::Memory;
-use crate::thread::sched::{Sleeper, wait_event};
+use crate::thread::events::{Sleeper, wait_event};
 use alloc::collections::BTreeMap;
 use skerry_abi::dispatcher::event;
 use skerry_abi::lrpc::Message;

@@ -6,7 +6,8 @@
 use crate::chan::{Chan, Peer};
 use crate::domain::Domain;
 use crate::thread::Mutex;
-use crate::thread::sched::{Sleeper, wait_event};
+use crate::thread::events::{Sleeper, wait_event};
+use crate::thread::span::{self, at_home};
 use crate::{clock, log, rt};
 use ::log::Level;
 use alloc::string::String;
@@ -16,8 +17,9 @@ use core::time::Duration;
 use skerry_abi::dispatcher::event;
 use skerry_abi::domain::Purpose;
 use skerry_urpc::Transport;
+use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::log::pieces;
-use skerry_urpc::formats::proc::{Exit, Say};
+use skerry_urpc::formats::proc::{Exit, Extend, Extended, Say};
 use skerry_urpc::wire::{Body, Header, encode};
 
 /// Exit status of a program that panicked.
@@ -66,6 +68,7 @@ pub(crate) fn reports() -> bool {
 
 /// Writes a line to the log, by way of the process server. Waits for room.
 pub(crate) fn log(level: Level, text: &[u8]) {
+    let _home = at_home();
     if let Some(chan) = OUT.lock().as_mut() {
         pieces(level as u8, text).for_each(|piece| send(chan, &piece));
     }
@@ -73,6 +76,9 @@ pub(crate) fn log(level: Level, text: &[u8]) {
 
 /// Says why the program cannot go on, from wherever it is: without waiting, and without a word if there is no room.
 pub(crate) fn last_words(text: &[u8]) {
+    if span::leave_to_home(text, false) {
+        return;
+    }
     let Some(mut out) = OUT.try_lock() else { return log::early_line(text) };
     let Some(chan) = out.as_mut() else { return log::early_line(text) };
     for piece in pieces(Level::Error as u8, text) {
@@ -86,9 +92,34 @@ pub(crate) fn last_words(text: &[u8]) {
 
 /// Writes a line: to whoever waits for the program, or else to the log. Waits for room.
 pub fn line(text: &str) {
+    let _home = at_home();
     match OUT.lock().as_mut() {
         Some(chan) => say(chan, text.as_bytes()),
         None => log::early_line(text.as_bytes()),
+    }
+}
+
+/// Asks for dispatchers on the other cores that the program was started for.
+pub(crate) fn extend(asked: &Extend) {
+    if let Some(chan) = OUT.lock().as_mut() {
+        send(chan, asked);
+    }
+}
+
+/// Whether they may still come.
+///
+/// # Errors
+/// What the process server answered.
+pub(crate) fn extended() -> Result<(), Refusal> {
+    let mut out = OUT.lock();
+    let chan = out.as_mut().ok_or(Refusal::NoServer)?;
+    match chan.try_recv() {
+        Ok(Some(message)) => {
+            chan.kick();
+            message.body::<Extended>().map_or(Ok(()), |answer| Refusal::result(answer.refusal))
+        }
+        Ok(None) => Ok(()),
+        Err(_) => Err(Refusal::NoServer),
     }
 }
 
@@ -115,6 +146,7 @@ fn say(chan: &mut Chan, text: &[u8]) {
 
 /// Ends the program with an exit status, 0 for success.
 pub fn exit(status: u8) -> ! {
+    let _home = at_home();
     if let Some(chan) = OUT.lock().as_mut() {
         send(chan, &Exit { status, ..Exit::default() });
     }

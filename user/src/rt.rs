@@ -41,8 +41,17 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
         Some(name) => write!(line, "panic in thread '{name}': {info}"),
         None => write!(line, "panic: {info}"),
     };
+    if thread::span::leave_to_home(line.as_bytes(), true) {
+        dispatch::unscheduled();
+        stop();
+    }
+    end_for(line.as_bytes());
+}
+
+/// Says why the program ends, and ends it as a panic does.
+pub(crate) fn end_for(why: &[u8]) -> ! {
     dispatch::unscheduled();
-    program::complain(line.as_bytes());
+    program::complain(why);
     if let Some(lack) = heap::lack() {
         let mut line = log::Line::new();
         let _cut = write!(line, "the last time memory was lacking: {lack}");

@@ -1,7 +1,9 @@
 //! The text of a `spawn`: `[OPTION…] [KEY=VALUE…] NAME [ARGUMENT…]`, as in a POSIX shell.
 
+use crate::cores::{BadCores, CORES, Cores};
 use crate::portion::{BadPortion, Portion};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// What is to be started.
@@ -9,6 +11,8 @@ use core::fmt;
 pub struct Command<'a> {
     /// What of the core's time it may have.
     pub portion: Portion,
+    /// The cores it runs on, if there are to be several (`--cores`).
+    pub cores: Option<Cores<'a>>,
     /// Words `KEY=VALUE`.
     pub env: String,
     /// The program.
@@ -24,6 +28,8 @@ pub enum BadCommand<'a> {
     NoName,
     /// Its options.
     Portion(BadPortion<'a>),
+    /// The value of `--cores`.
+    Cores(BadCores<'a>),
 }
 
 impl fmt::Display for BadCommand<'_> {
@@ -31,6 +37,7 @@ impl fmt::Display for BadCommand<'_> {
         match self {
             Self::NoName => f.write_str("name a program"),
             Self::Portion(bad) => bad.fmt(f),
+            Self::Cores(bad) => bad.fmt(f),
         }
     }
 }
@@ -42,7 +49,17 @@ impl<'a> Command<'a> {
     /// [`BadCommand`].
     pub fn parse(text: &'a str) -> Result<Self, BadCommand<'a>> {
         let mut words = text.split_ascii_whitespace().peekable();
-        let portion = Portion::take(&mut words).map_err(BadCommand::Portion)?;
+        let mut options = Vec::new();
+        let mut cores = None;
+        while let Some(option) = words.next_if(|word| word.starts_with("--")) {
+            let value = words.next();
+            if option == CORES {
+                cores = Some(Cores::new(value).map_err(BadCommand::Cores)?);
+            } else {
+                options.extend([Some(option), value].into_iter().flatten());
+            }
+        }
+        let portion = Portion::take(&mut options.into_iter().peekable()).map_err(BadCommand::Portion)?;
         let mut env = String::new();
         loop {
             let word = words.next().ok_or(BadCommand::NoName)?;
@@ -52,7 +69,7 @@ impl<'a> Command<'a> {
             }
             let mut args = String::new();
             words.for_each(|word| add(&mut args, word));
-            return Ok(Self { portion, env, name: word, args });
+            return Ok(Self { portion, cores, env, name: word, args });
         }
     }
 
@@ -104,6 +121,9 @@ mod tests {
         assert_eq!((command.portion.priority(), command.args.as_str()), (1, "--budget 7"));
         assert!(matches!(Command::parse("--budget hello"), Err(BadCommand::Portion(_))));
         assert_eq!(Command::parse("=1").unwrap().name, "=1");
+        let command = Command::parse("--cores 0.1,0.0 --priority 1 hello").unwrap();
+        assert_eq!((command.portion.priority(), command.cores.is_some()), (1, true));
+        assert!(matches!(Command::parse("--cores 0 hello"), Err(BadCommand::Cores(_))));
     }
 
     #[test]

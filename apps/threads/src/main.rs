@@ -40,5 +40,5 @@ fn main(domain: Domain) -> u8 {
     tasks::run(&mut report);
     calls::run(&mut report);
     faults::run(&mut report);
-    report.end()
+    report.end("threads")
 }

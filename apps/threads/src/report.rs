@@ -28,8 +28,8 @@ impl Report {
     }
 
     /// Says the last word; the exit status.
-    pub fn end(self) -> u8 {
-        println!("threads: {} cases, {} failed", self.cases, self.failed);
+    pub fn end(self, whose: &str) -> u8 {
+        println!("{whose}: {} cases, {} failed", self.cases, self.failed);
         u8::from(self.failed != 0 || self.cases == 0)
     }
 }

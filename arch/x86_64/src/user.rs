@@ -131,6 +131,9 @@ pub unsafe fn new_stack(top: u64, entry: extern "C" fn(u64) -> !, arg: u64) -> u
     at
 }
 
+/// What the stack pointer lies below a multiple of 16 by where a function that nobody called begins: as after a call (System V ABI §3.2.2).
+pub const ENTRY_SKEW: u64 = 8;
+
 /// How thread-local storage lies (ELF Handling For Thread-Local Storage §3): below the thread pointer, which points to a
 /// word that holds it (variant II); else above, after two words (variant I).
 pub const TLS_BELOW: bool = true;

@@ -68,6 +68,8 @@ pub enum Purpose {
     Facts = 8,
     /// An endpoint of the memory server.
     Memory = 9,
+    /// The frame that a domain over several cores has on all of them; `detail` is how many.
+    Common = 10,
 }
 
 /// One capability a domain starts with.

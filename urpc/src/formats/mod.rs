@@ -32,6 +32,8 @@ protocols! {
     device = 0x07,
     /// Between whoever asks for knowledge and the knowledge base of an island.
     knowledge = 0x08,
+    /// Between the dispatchers of one domain.
+    span = 0x0a,
     /// A number and a check of it, sent to and fro: what tests and benchmarks send.
     echo = 0x7f,
 }

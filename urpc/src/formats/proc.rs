@@ -169,6 +169,26 @@ interface! {
             /// Its exit status.
             status: u8,
         }
+        /// From a program to its process server: dispatchers are wanted on the other cores that it was started for. Answered
+        /// with [`Extended`] if that fails; else they come up.
+        fn extend(Extend) = 0x0622 {
+            /// Where they begin.
+            entry: u64,
+            /// Pages of its image that each core has for itself: the first.
+            own: u64,
+            /// Their bytes.
+            own_len: u32,
+            /// 1: the page tables of the common memory are the first core's, for all; 0: each core has its own.
+            shared: u8,
+        }
+    }
+    /// What a program takes from its process server.
+    trait Program as ToProgram {
+        /// Answers [`Extend`].
+        fn extended(Extended) = 0x0628 {
+            /// Why there are none.
+            refusal: u16,
+        }
     }
     /// What a process server takes from the monitor of its core alone.
     trait Server as ToServer {

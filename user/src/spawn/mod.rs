@@ -12,8 +12,9 @@ pub use room::{Estate, Room};
 use crate::cap::{CNode, Configure, Dispatcher, Endpoint, Frame, ROOT, VNode};
 use crate::chan::{Chan, PAGE_LAYOUT, Peer, Wake};
 use crate::domain::Domain;
-use crate::image::{self, Bad, Plan};
+use crate::image::{self, Bad, Plan, Segment};
 use crate::mem::Object;
+use crate::thread::sched::RESUME_ROOM;
 use crate::vspace::{Mapping, R, RW};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,6 +24,8 @@ use skerry_abi::cap::{CNODE_BYTES, DISPATCHER_BYTES};
 use skerry_abi::dispatcher::event;
 use skerry_abi::domain::{DomainInfo, IMAGE_VADDR, INFO_VADDR, PAGE_VADDR, Purpose, STACK_TOP, Tls, slot};
 use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, Rights};
+use skerry_arch::user::ENTRY_SKEW;
+use skerry_hal::MapFlags;
 use skerry_hal::paging::ROOT_LEVEL;
 use zerocopy::IntoBytes;
 
@@ -34,6 +37,11 @@ pub const SERVER_DEATH: u64 = 1 << (event::FIRST_USER + 3);
 pub const CONSOLE_DEATH: u64 = 1 << (event::FIRST_USER + 4);
 /// Bytes of a child's stack.
 pub const STACK: u64 = 128 << 10;
+
+/// Where the stack of a further dispatcher of a domain ends, on its core alone.
+pub const FURTHER_TOP: u64 = STACK_TOP - (1 << 20);
+/// Its bytes.
+pub const FURTHER_STACK: u64 = 32 << 10;
 
 /// Rights of a child to what it is made of and given: it must not take the parent's copies away, nor schedule itself.
 pub const OWN: Rights = Rights::all().difference(Rights::CONTROL);
@@ -80,6 +88,48 @@ pub struct Program<'a> {
     pub args: &'a str,
 }
 
+/// Memory of a domain that its further dispatchers have as well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Where it is mapped.
+    pub at: u64,
+    /// What is mapped there, to be read and written.
+    pub frame: Object,
+}
+
+/// What a further dispatcher of a domain begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Further<'a> {
+    /// What can be written of the first dispatcher's image, and its stack.
+    pub parts: &'a [Part],
+    /// Where it starts.
+    pub entry: u64,
+    /// Pages of the image that it has for itself: from where to where.
+    pub own: (u64, u64),
+}
+
+impl Further<'_> {
+    fn part(&self, at: u64, len: u64) -> Result<&Part, SpawnError> {
+        let part = self.parts.iter().find(|part| part.at == at && part.frame.len == len);
+        part.ok_or(SpawnError::Refused("memory of the first dispatcher", Error::EmptySlot))
+    }
+
+    /// Checks what the program says.
+    fn check(&self, plan: &Plan) -> Result<u64, SpawnError> {
+        let (start, end) = self.own;
+        let within = |s: &Segment| {
+            let at = IMAGE_VADDR + s.page;
+            s.flags.contains(MapFlags::WRITE) && start >= at && end <= at + s.len
+        };
+        let sound = start < end && (start | end).is_multiple_of(PAGE_SIZE);
+        if sound && plan.segments.iter().any(within) {
+            Ok(end - start)
+        } else {
+            Err(SpawnError::Refused("pages of its own", Error::BadArgument))
+        }
+    }
+}
+
 /// A domain under construction.
 pub struct Child {
     room: Room,
@@ -90,6 +140,8 @@ pub struct Child {
     info_page: Object,
     info: Box<DomainInfo>,
     entry: u64,
+    stack: u64,
+    parts: Vec<Part>,
     next: u32,
     death: Option<Endpoint>,
     /// What the parent looks at of it.
@@ -113,7 +165,26 @@ impl Child {
         let plan = image::plan(program.file, skerry_arch::user::ISA).map_err(SpawnError::Image)?;
         let room = Room::take(domain, Room::need(&plan, grant))?;
         let estate = room.estate;
-        let made = Self::furnish(domain, room, &plan, program);
+        let made = Self::furnish(domain, room, &plan, program, None);
+        made.inspect_err(|_| forget(estate.reclaim(domain)))
+    }
+
+    /// Makes a further dispatcher of a domain that runs, which may be another core's, with `grant` bytes of RAM. What cannot be
+    /// written of the image is this core's own copy.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; then nothing is left of it.
+    pub fn further(
+        domain: &mut Domain,
+        program: &Program<'_>,
+        how: &Further<'_>,
+        grant: u64,
+    ) -> Result<Self, SpawnError> {
+        let plan = image::plan(program.file, skerry_arch::user::ISA).map_err(SpawnError::Image)?;
+        let own = how.check(&plan)?;
+        let room = Room::take(domain, Room::need_further(&plan, own, grant))?;
+        let estate = room.estate;
+        let made = Self::furnish(domain, room, &plan, program, Some(how));
         made.inspect_err(|_| forget(estate.reclaim(domain)))
     }
 
@@ -122,6 +193,7 @@ impl Child {
         mut room: Room,
         plan: &Plan,
         program: &Program<'_>,
+        further: Option<&Further<'_>>,
     ) -> Result<Self, SpawnError> {
         let mut info = Box::new(DomainInfo::new(domain.info.core));
         info.frequency = domain.info.frequency;
@@ -139,7 +211,24 @@ impl Child {
         let first = CNode(room.make(CapType::CNode, 0, CNODE_BYTES).during("first CNode")?.cap);
         root.attach(first, 0).during("attaching")?;
         let vspace = VNode(room.make(CapType::VNode, ROOT_LEVEL, PAGE_SIZE).during("root table")?.cap);
+        let mut parts = Vec::new();
         for segment in &plan.segments {
+            let at = IMAGE_VADDR + segment.page;
+            let writable = segment.flags.contains(MapFlags::WRITE);
+            if let Some(how) = further.filter(|_| writable) {
+                let frame = how.part(at, segment.len)?.frame;
+                let own =
+                    (how.own.0.clamp(at, at + segment.len) - at, how.own.1.clamp(at, at + segment.len) - at);
+                for part in [(0, own.0), (own.1, segment.len)] {
+                    room.map_part(vspace, at, &frame, part, segment.flags)
+                        .during("mapping the first's image")?;
+                }
+                if own.0 < own.1 {
+                    let fresh = room.make(CapType::Frame, 0, own.1 - own.0).during("pages of its own")?;
+                    room.map(vspace, at + own.0, &fresh, segment.flags).during("mapping its own pages")?;
+                }
+                continue;
+            }
             let frame = room.make(CapType::Frame, 0, segment.len).during("segment")?;
             let bytes = program.file.get(segment.from..segment.from + segment.bytes);
             let bytes = bytes.ok_or(SpawnError::Image(Bad::NotElf))?;
@@ -148,20 +237,35 @@ impl Child {
                 view.write(segment.skip, bytes);
                 domain.unmap(view);
             }
-            let at = IMAGE_VADDR + segment.page;
             room.map(vspace, at, &frame, segment.flags).during("mapping the image")?;
+            if writable {
+                parts.push(Part { at, frame });
+            }
         }
         let mut fresh = |at, len, flags| {
             let frame = room.make(CapType::Frame, 0, len).during("frame")?;
             room.map(vspace, at, &frame, flags).during("mapping")?;
             Ok(frame)
         };
-        fresh(STACK_TOP - STACK, STACK, RW)?;
+        let (stack_at, stack) = match further {
+            None => (STACK_TOP - STACK, STACK),
+            Some(_) => (FURTHER_TOP - FURTHER_STACK, FURTHER_STACK),
+        };
+        let stack = fresh(stack_at, stack, RW)?;
         let page = fresh(PAGE_VADDR, PAGE_SIZE, RW)?;
         let info_page = fresh(INFO_VADDR, PAGE_SIZE, R)?;
         let dispatcher = room.make(CapType::Dispatcher, 0, DISPATCHER_BYTES).during("dispatcher")?;
         let dispatcher = Dispatcher(dispatcher.cap);
-        let (next, entry) = (slot::FIRST_FREE.0, IMAGE_VADDR + plan.entry);
+        let (entry, top) = match further {
+            None => (IMAGE_VADDR + plan.entry, STACK_TOP),
+            Some(how) => {
+                let first = how.part(STACK_TOP - STACK, STACK)?;
+                room.map(vspace, first.at, &first.frame, RW).during("mapping the first's stack")?;
+                (how.entry, FURTHER_TOP - RESUME_ROOM - ENTRY_SKEW)
+            }
+        };
+        parts.push(Part { at: stack_at, frame: stack });
+        let next = slot::FIRST_FREE.0;
         let child = Self {
             room,
             root,
@@ -171,6 +275,8 @@ impl Child {
             info_page,
             info,
             entry,
+            stack: top,
+            parts,
             next,
             death: None,
             views: Vec::new(),
@@ -228,6 +334,24 @@ impl Child {
     pub fn give_rest(&mut self) -> Result<(), SpawnError> {
         let ram = self.room.rest().during("RAM for the child")?;
         self.give(Purpose::Ram, ram.cap, (ram.base, ram.len, 0), OWN).map(drop)
+    }
+
+    /// Makes a frame of `len` bytes for all dispatchers of the domain, of which there are to be `count`.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub fn give_common(&mut self, len: u64, count: u64) -> Result<Object, SpawnError> {
+        let frame = self.room.make(CapType::Frame, 0, len).during("common memory")?;
+        self.have_common(&frame, count)?;
+        Ok(frame)
+    }
+
+    /// Gives a further dispatcher the frame that the first has.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub fn have_common(&mut self, frame: &Object, count: u64) -> Result<(), SpawnError> {
+        self.give(Purpose::Common, frame.cap, (frame.base, frame.len, count), OWN).map(drop)
     }
 
     /// An endpoint of the child, for the parent, that raises `bits`.
@@ -319,8 +443,8 @@ impl Child {
             self.abandon(domain);
             return Err(error);
         }
-        let Self { root, dispatcher, room, views, .. } = self;
-        Ok(Running { root, dispatcher, estate: room.estate, views })
+        let Self { root, dispatcher, room, views, parts, .. } = self;
+        Ok(Running { root, dispatcher, estate: room.estate, views, parts })
     }
 
     fn launch(
@@ -339,7 +463,7 @@ impl Child {
                 page: Frame(self.page.cap),
                 death: self.death,
                 entry: self.entry,
-                stack: STACK_TOP,
+                stack: self.stack,
                 arg: INFO_VADDR,
             })
             .during("configuring")?;
@@ -358,6 +482,8 @@ pub struct Running {
     /// What it is made of.
     estate: Estate,
     views: Vec<Mapping>,
+    /// What further dispatchers of it have as well.
+    pub parts: Vec<Part>,
 }
 
 impl Running {

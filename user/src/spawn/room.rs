@@ -84,6 +84,13 @@ impl Room {
         fixed + segments + super::STACK + tables * PAGE_SIZE + grant.next_multiple_of(PAGE_SIZE)
     }
 
+    /// Bytes for a further dispatcher of it, which has what can be written from the first, but for `own` bytes.
+    pub fn need_further(plan: &Plan, own: u64, grant: u64) -> u64 {
+        let shared = plan.segments.iter().filter(|segment| segment.flags.contains(MapFlags::WRITE));
+        let shared: u64 = shared.map(|segment| segment.len).sum();
+        Self::need(plan, grant) - shared - super::STACK - CHANNEL + own + super::FURTHER_STACK
+    }
+
     /// A room of so many bytes out of the domain's own RAM, cleared, with its CNode.
     ///
     /// # Errors
@@ -150,15 +157,27 @@ impl Room {
         Ok(table)
     }
 
-    /// Maps all of `frame` at `va` in the space of `root`. A slot remembers one place where it is mapped: what crosses
-    /// tables is mapped by copies.
+    /// Maps all of `frame` at `va` in the space of `root`.
     pub fn map(&mut self, root: VNode, va: u64, frame: &Object, flags: MapFlags) -> Result<(), Error> {
+        self.map_part(root, va, frame, (0, frame.len), flags)
+    }
+
+    /// Maps part of `frame`, from where to where, so that its beginning would be at `va`. A slot remembers one place where it is
+    /// mapped: what crosses tables is mapped by copies.
+    pub fn map_part(
+        &mut self,
+        root: VNode,
+        va: u64,
+        frame: &Object,
+        (start, end): (u64, u64),
+        flags: MapFlags,
+    ) -> Result<(), Error> {
         let most = if flags.contains(MapFlags::EXECUTE) { MAX_EXECUTABLE } else { ENTRIES as u64 };
-        let mut offset = 0;
-        while offset < frame.len {
+        let mut offset = start;
+        while offset < end {
             let at = va + offset;
             let border = (at & !(span(1) - 1)) + span(1);
-            let len = (border - at).min(most * PAGE_SIZE).min(frame.len - offset);
+            let len = (border - at).min(most * PAGE_SIZE).min(end - offset);
             let table = self.table(root, 0, at)?;
             let copy = self.slot()?;
             ROOT.copy_in(frame.cap, copy, Rights::all())?;

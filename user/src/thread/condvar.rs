@@ -21,7 +21,8 @@ impl Condvar {
         core::ptr::from_ref(self).addr() as u64
     }
 
-    /// Gives the mutex up and waits until it is notified; then takes the mutex again.
+    /// Gives the mutex up and waits until it is notified; then takes the mutex again. Over several dispatchers of a domain one
+    /// notification may reach a thread of each: look again at what was waited for.
     pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) {
         self.wait_until(guard, 0);
     }
@@ -46,7 +47,7 @@ impl Condvar {
 
     /// The first one who waits goes on.
     pub fn notify_one(&self) {
-        sched::wake_one(&Off::enter(), self.key());
+        sched::wake(&Off::enter(), self.key(), 1);
     }
 
     /// All who wait go on.

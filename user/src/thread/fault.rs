@@ -58,8 +58,11 @@ static STARTED: Mutex<bool> = Mutex::new(false);
 pub(super) fn start_pager() -> Result<(), SpawnError> {
     let mut started = STARTED.lock();
     if !*started {
-        let pager = Builder::new("pager").stack(STACK).spawn(page)?;
-        with(&Off::enter(), |state| state.pager = Some(pager.id()));
+        Builder::new("pager").stack(STACK).spawn(page)?.detach();
+        // It says itself which thread it is.
+        while with(&Off::enter(), |state| state.pager.is_none()) {
+            sched::yield_now();
+        }
         *started = true;
     }
     Ok(())
@@ -67,6 +70,7 @@ pub(super) fn start_pager() -> Result<(), SpawnError> {
 
 /// What the pager does.
 fn page() {
+    with(&Off::enter(), |state| state.pager = state.table.current());
     loop {
         let fault = next();
         let mended = match demand::serve(&fault) {

@@ -21,9 +21,10 @@ fn key(word: &AtomicU32) -> u64 {
 }
 
 /// Waits until another thread calls [`wake`] for this word, if the word holds `expected`; at most until the clock reaches
-/// `deadline` (0: for ever).
+/// `deadline` (0: for ever). Whoever is woken looks at the word again: over several dispatchers more may be than were meant.
 pub fn wait(word: &AtomicU32, expected: u32, deadline: u64) -> Waited {
     let off = Off::enter();
+    sched::announce(&off, key(word));
     if word.load(Ordering::Relaxed) != expected {
         return Waited::Changed;
     }
@@ -33,7 +34,7 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: u64) -> Waited {
     }
 }
 
-/// Wakes at most `most` threads that wait on this word; how many.
+/// Wakes at most `most` threads that wait on this word; how many of this dispatcher's. Of each other one as many may be woken.
 pub fn wake(word: &AtomicU32, most: usize) -> usize {
     sched::wake(&Off::enter(), key(word), most)
 }

@@ -27,11 +27,15 @@ impl<T: 'static> Local<T> {
     }
 
     fn index(&self) -> usize {
-        let _off = Off::enter();
-        if self.index.load(Ordering::Relaxed) == 0 {
-            self.index.store(NEXT.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let index = self.index.load(Ordering::Relaxed);
+        if index != 0 {
+            return index - 1;
         }
-        self.index.load(Ordering::Relaxed) - 1
+        // Two dispatchers may get here at once: the second number is nobody's then.
+        let new = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.index
+            .compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed)
+            .map_or_else(|is| is - 1, |_| new - 1)
     }
 
     /// Looks at this thread's value.

@@ -12,6 +12,7 @@
 //! | [`local`], [`tls`] | thread-specific data with destructors; initial-exec thread-local storage of the ELF file |
 //! | [`demand`] | `mmap` of anonymous memory: filled when it is touched |
 //! | [`fault`] | `SIGSEGV`: a handler for page faults, or an end that names the thread |
+//! | [`span`], [`common`], [`parallel`] | (none: a domain over several cores, its memory, loops on all of them) |
 //! | [`table`] | run queue, waiters, timers; pure |
 //! | [`sched`] | the scheduler: switches, upcalls, the one place where the domain waits |
 //!
@@ -24,28 +25,36 @@
 
 pub mod barrier;
 mod block_on;
+pub mod common;
 pub mod condvar;
 pub mod demand;
+pub(crate) mod events;
 pub mod fault;
 pub mod futex;
 pub mod local;
 pub mod mutex;
 pub mod once;
+pub mod parallel;
+mod peers;
 pub mod rwlock;
 pub mod sched;
+pub mod span;
 pub mod spawn;
 mod stack;
 pub mod table;
 pub mod tls;
+mod word;
 
 pub use barrier::Barrier;
 pub use block_on::block_on;
 pub use condvar::Condvar;
+pub use events::{sleep, sleep_until};
 pub use local::Local;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Once, OnceValue};
+pub use parallel::parallel_for;
 pub use rwlock::RwLock;
-pub use sched::{name, sleep, sleep_until, start, yield_now};
+pub use sched::{name, start, yield_now};
 pub use spawn::{Builder, JoinHandle, SpawnError, spawn};
 pub use stack::{DomainGuard, domain};
 pub use table::Id;

@@ -1,18 +1,18 @@
-//! Mutual exclusion: a thread that has to wait is given the lock by the one that has it, first come, first served.
+//! Mutual exclusion: a thread that has to wait is given the lock by the one that has it, first come, first served; over several
+//! dispatchers each has its turn, as [`word`](super::word) says.
 #![expect(unsafe_code, reason = "what is locked is reached through the lock")]
 
 use super::sched;
 use super::table::Woken;
+use super::word::{FREE, HELD, bit, take_or_wait};
 use crate::dispatch::Off;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-const FREE: u32 = 0;
-const HELD: u32 = 1;
-/// Held, and somebody may be waiting.
-const WANTED: u32 = 2;
+/// Held, and somebody of the only dispatcher may be waiting.
+const WANTED: u32 = HELD | bit(0);
 
 /// The lock alone.
 #[derive(Debug, Default)]
@@ -50,11 +50,15 @@ impl RawMutex {
     #[inline(never)]
     fn wait(&self, deadline: u64) -> bool {
         let off = Off::enter();
-        if self.0.load(Ordering::Relaxed) == FREE {
-            self.0.store(HELD, Ordering::Relaxed);
-            return true;
+        match sched::others(&off) {
+            Some(me) if take_or_wait(&self.0, me) => return true,
+            Some(_) => {}
+            None if self.0.load(Ordering::Relaxed) == FREE => {
+                self.0.store(HELD, Ordering::Relaxed);
+                return true;
+            }
+            None => self.0.store(WANTED, Ordering::Relaxed),
         }
-        self.0.store(WANTED, Ordering::Relaxed);
         // Whoever unlocks it leaves it locked for the one it wakes.
         sched::block(&off, self.key(), deadline) != Woken::TimedOut
     }
@@ -72,7 +76,9 @@ impl RawMutex {
 
     /// Makes the next one the holder, or nobody.
     fn hand_over(&self, off: &Off) {
-        if !sched::wake_one(off, self.key()) {
+        if sched::others(off).is_some() {
+            sched::pass_on(off, &self.0);
+        } else if !sched::wake_one(off, self.key()) {
             self.0.store(FREE, Ordering::Relaxed);
         }
     }
@@ -80,6 +86,7 @@ impl RawMutex {
     /// Gives it up and waits under `key`, with nothing in between. Answers whether it was woken.
     pub(super) fn release_and_wait(&self, key: u64, deadline: u64) -> bool {
         let off = Off::enter();
+        sched::announce(&off, key);
         self.hand_over(&off);
         sched::block(&off, key, deadline) != Woken::TimedOut
     }

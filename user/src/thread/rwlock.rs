@@ -3,7 +3,8 @@
 
 use super::sched;
 use crate::dispatch::Off;
-use core::cell::{Cell, UnsafeCell};
+use crate::lock::Exclusive;
+use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
@@ -14,6 +15,9 @@ struct Holders {
     writer: bool,
     waiting_readers: u32,
     waiting_writers: u32,
+    /// Of those that waited: let in, and not gone on yet.
+    admitted_readers: u32,
+    admitted_writers: u32,
 }
 
 /// Who goes on when a holder has gone.
@@ -44,10 +48,12 @@ impl Holders {
         if self.waiting_readers > 0 && from_writer {
             let count = core::mem::take(&mut self.waiting_readers);
             self.readers += count;
+            self.admitted_readers += count;
             return Next::Readers(count);
         }
         if self.waiting_writers > 0 && self.may_write() {
             self.waiting_writers -= 1;
+            self.admitted_writers += 1;
             self.writer = true;
             return Next::Writer;
         }
@@ -55,21 +61,35 @@ impl Holders {
     }
 }
 
+/// One less, if there is one.
+const fn take_one(count: &mut u32) -> bool {
+    let any = *count > 0;
+    *count -= any as u32;
+    any
+}
+
 /// A value that many read or one writes.
 #[derive(Debug, Default)]
 pub struct RwLock<T> {
-    holders: Cell<Holders>,
+    holders: Exclusive<Holders>,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the lock gives the value to readers or to one writer; `holders` is looked at with the dispatcher disabled.
+// SAFETY: the lock gives the value to readers or to one writer.
 unsafe impl<T: Send + Sync> Sync for RwLock<T> {}
 
 impl<T> RwLock<T> {
     /// A free one.
     pub const fn new(value: T) -> Self {
-        let holders = Holders { readers: 0, writer: false, waiting_readers: 0, waiting_writers: 0 };
-        Self { holders: Cell::new(holders), value: UnsafeCell::new(value) }
+        let holders = Holders {
+            readers: 0,
+            writer: false,
+            waiting_readers: 0,
+            waiting_writers: 0,
+            admitted_readers: 0,
+            admitted_writers: 0,
+        };
+        Self { holders: Exclusive::new(holders), value: UnsafeCell::new(value) }
     }
 
     fn read_key(&self) -> u64 {
@@ -80,46 +100,50 @@ impl<T> RwLock<T> {
         self.read_key() + 4
     }
 
+    /// Waits under `key` until it is let in, if it was not at once.
+    fn enter(&self, key: u64, at_once: bool, is_let_in: impl Fn(&mut Holders) -> bool, off: &Off) {
+        let mut done = at_once;
+        while !done {
+            // Who lets it in has counted it, and may have woken others as well.
+            sched::announce(off, key);
+            done = self.holders.with(&is_let_in);
+            if !done {
+                sched::block(off, key, 0);
+            }
+        }
+    }
+
     /// The value, to read.
     pub fn read(&self) -> ReadGuard<'_, T> {
         let off = Off::enter();
-        let mut holders = self.holders.get();
-        let free = holders.may_read();
-        if free {
-            holders.readers += 1;
-        } else {
-            holders.waiting_readers += 1;
-        }
-        self.holders.set(holders);
-        if !free {
-            // Whoever lets it in has counted it.
-            sched::block(&off, self.read_key(), 0);
-        }
+        let free = self.holders.with(|holders| {
+            let free = holders.may_read();
+            *if free { &mut holders.readers } else { &mut holders.waiting_readers } += 1;
+            free
+        });
+        self.enter(self.read_key(), free, |holders| take_one(&mut holders.admitted_readers), &off);
         ReadGuard { lock: self, _own: PhantomData }
     }
 
     /// The value, to write.
     pub fn write(&self) -> WriteGuard<'_, T> {
         let off = Off::enter();
-        let mut holders = self.holders.get();
-        let free = holders.may_write();
-        if free {
-            holders.writer = true;
-        } else {
-            holders.waiting_writers += 1;
-        }
-        self.holders.set(holders);
-        if !free {
-            sched::block(&off, self.write_key(), 0);
-        }
+        let free = self.holders.with(|holders| {
+            let free = holders.may_write();
+            if free {
+                holders.writer = true;
+            } else {
+                holders.waiting_writers += 1;
+            }
+            free
+        });
+        self.enter(self.write_key(), free, |holders| take_one(&mut holders.admitted_writers), &off);
         WriteGuard { lock: self, _own: PhantomData }
     }
 
     fn release(&self, from_writer: bool) {
         let off = Off::enter();
-        let mut holders = self.holders.get();
-        let next = holders.pass_on(from_writer);
-        self.holders.set(holders);
+        let next = self.holders.with(|holders| holders.pass_on(from_writer));
         match next {
             Next::Nobody => 0,
             Next::Writer => sched::wake(&off, self.write_key(), 1),
@@ -198,6 +222,8 @@ mod tests {
         }
         assert_eq!(holders.pass_on(false), Next::Writer);
         assert_eq!(holders.pass_on(true), Next::Nobody);
+        assert_eq!((holders.admitted_readers, holders.admitted_writers), (3, 2));
+        while take_one(&mut holders.admitted_readers) | take_one(&mut holders.admitted_writers) {}
         assert_eq!(holders, Holders::default());
     }
 }

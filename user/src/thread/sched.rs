@@ -5,9 +5,11 @@
 )]
 
 use super::fault::Pending;
-use super::stack::{Pool, Stack};
-use super::table::{Id, Table, Woken};
+use super::peers::{ELSEWHERE, Peers};
+use super::stack::{STACKS, Stack};
+use super::table::{Id, Table, Woken, bucket};
 use super::tls::{Block, Template};
+use super::word::{Heir, give_up};
 use crate::Domain;
 use crate::cap::SELF;
 use crate::dispatch::{self, Off, Registers};
@@ -17,17 +19,19 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::cell::UnsafeCell;
+use core::convert::Infallible;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU64, Ordering};
-use core::time::Duration;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use skerry_abi::Error;
+use skerry_abi::dispatcher::event;
 use skerry_abi::domain::STACK_TOP;
 use skerry_arch::user;
+use skerry_urpc::formats::span::Grant;
 
 /// Bytes of the stack that upcalls run on.
 const UPCALL_STACK: u64 = 32 << 10;
 /// Bytes at its end where the first frame of [`resume`] goes: an upcall prepares it while it runs on the rest.
-const RESUME_ROOM: u64 = 512;
+pub(crate) const RESUME_ROOM: u64 = 512;
 /// Switches from one look at clock and events to the next, at most: a look is a system call, a switch is none.
 const SWITCHES: u32 = 64;
 
@@ -41,6 +45,8 @@ pub(super) mod key {
     pub const FAULT: u64 = 12;
     /// The pager: waits for a fault.
     pub const PAGER: u64 = 16;
+    /// Waits until all dispatchers have made a change of the common memory.
+    pub const CHANGE: u64 = 20;
 }
 
 /// What the scheduler keeps of a thread.
@@ -56,7 +62,7 @@ pub(super) struct Tcb {
     /// Its thread-local storage.
     tls: Block,
     /// Events it waits for, under [`key::EVENTS`].
-    mask: u64,
+    pub(super) mask: u64,
     /// What it did that it must not, and waits for to be mended.
     pub pending: Option<Pending>,
     /// Values of thread-specific keys.
@@ -78,31 +84,45 @@ impl Tcb {
 
 pub(super) struct State {
     pub table: Table<Tcb>,
-    pub pool: Pool,
+    /// The stack of the thread that ended last: it is off it when another runs.
+    pub left: Option<Stack>,
     pub tls: Template,
     upcall_stack: u64,
     /// Events that came and nobody waited for.
-    events: u64,
+    pub(super) events: u64,
     upcalls: u64,
     /// Switches that are left until the next look at clock and events.
     until_look: u32,
     /// The thread that has faults mended, if there is one.
     pub pager: Option<Id>,
+    /// The domain's other dispatchers, if it has any.
+    pub peers: Option<Box<Peers>>,
+    /// What another dispatcher has for this one to do outside the scheduler, or wants to be told.
+    pub span: super::span::Side,
+    /// A thread that goes to another dispatcher, and where it goes.
+    leaving: Option<(u32, Box<Tcb>)>,
 }
 
-struct Scheduler(UnsafeCell<State>);
+/// What a dispatcher has for itself although it is a static: whole pages, of which each core that the domain runs on has its own
+/// at the same address (`docs/decisions/0018-domains-over-cores.md`).
+#[repr(C, align(4096))]
+pub(crate) struct Own {
+    /// There is a scheduler.
+    pub scheduled: AtomicBool,
+    state: UnsafeCell<State>,
+}
 
-// SAFETY: a domain's dispatcher is on one core, and `with` switches its threads off.
-unsafe impl Sync for Scheduler {}
+// SAFETY: no other core sees these pages, and `with` switches this one's threads off.
+unsafe impl Sync for Own {}
 
-static SCHEDULER: Scheduler = Scheduler(UnsafeCell::new(State::new()));
+pub(crate) static OWN: Own = Own { scheduled: AtomicBool::new(false), state: UnsafeCell::new(State::new()) };
 
 /// Runs `what` on the scheduler's state. `what` must not come back here, nor block.
 #[inline]
 pub(super) fn with<R>(_off: &Off, what: impl FnOnce(&mut State) -> R) -> R {
     // SAFETY: the dispatcher is disabled while `_off` lives, so no other thread is in here; and this thread is not, for
     // only this module's own closures run here, and none of them calls this function.
-    what(unsafe { &mut *SCHEDULER.0.get() })
+    what(unsafe { &mut *OWN.state.get() })
 }
 
 /// Makes the program one with threads; the caller becomes the thread `main`. [`domain`](super::domain) has the domain
@@ -122,19 +142,37 @@ pub fn start(mut domain: Domain) -> Result<(), Error> {
     super::stack::keep_domain(domain)?;
     let off = Off::inherited();
     with(&off, |state| {
-        state.tls = template;
-        state.upcall_stack = stack.addr + stack.len;
         let own = Stack { bottom: STACK_TOP - spawn::STACK, top: STACK_TOP };
         state.table.add(Tcb::new("main", Some(own), 0, tls)).map_err(|_| Error::Full)?;
         state.table.take_next();
-        dispatch::set_upcall(upcall, state.upcall_stack - RESUME_ROOM);
         Ok::<(), Error>(())
     })?;
-    // From here on the CPU driver tells of the end of every slice.
-    SELF.give_way()?;
-    dispatch::scheduled();
+    open(&off, template, stack.addr + stack.len)?;
     drop(off);
     Ok(())
+}
+
+/// Upcalls come from now on, on the stack that ends at `upcall_stack`.
+fn open(off: &Off, template: Template, upcall_stack: u64) -> Result<(), Error> {
+    with(off, |state| {
+        state.tls = template;
+        state.upcall_stack = upcall_stack;
+        dispatch::set_upcall(upcall, upcall_stack - RESUME_ROOM);
+    });
+    // From here on the CPU driver tells of the end of every slice.
+    SELF.give_way()?;
+    OWN.scheduled.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Runs what threads come to this dispatcher, which has none: a further one of its domain. The caller's stack is the upcalls', and
+/// ends [`RESUME_ROOM`] below `upcall_stack`.
+pub(super) fn run(state: State, template: Template, upcall_stack: u64) -> Result<Infallible, Error> {
+    let off = Off::inherited();
+    // SAFETY: this dispatcher's page, in which nobody was yet.
+    unsafe { OWN.state.get().write(state) };
+    open(&off, template, upcall_stack)?;
+    leave(&off)
 }
 
 /// Gives the core to `next`. Returns when the thread whose stack pointer belongs into `save` gets it back.
@@ -203,19 +241,44 @@ fn next(off: &Off) -> Id {
 #[cold]
 fn wait(off: &Off) -> Id {
     loop {
-        let (deadline, mask, next) = with(off, |state| {
+        listen(off);
+        let (deadline, mut mask, next) = with(off, |state| {
             let deadline = state.table.expire(clock::ticks);
             (deadline, state.mask(), state.table.take_next())
         });
         if let Some(id) = next {
             return id;
         }
-        if deadline.is_none() && mask == 0 {
+        let alone = with(off, |state| state.peers.is_none());
+        if !alone {
+            mask |= event::DOORBELL;
+            arm(off, true);
+            listen(off);
+            if let Some(id) = with(off, |state| state.table.take_next()) {
+                arm(off, false);
+                return id;
+            }
+        } else if deadline.is_none() && mask == 0 {
             fatal(format_args!("deadlock: every thread waits for another"));
         }
         // Refused only if mask or deadline were malformed; then this is a poll.
         let came = SELF.wait(mask, deadline.unwrap_or(0)).unwrap_or(0);
+        if !alone {
+            arm(off, false);
+        }
         with(off, |state| state.deliver(came));
+    }
+}
+
+/// Has the other dispatchers ring from now on, or no longer.
+fn arm(off: &Off, on: bool) {
+    with(off, |state| state.peers.iter_mut().for_each(|peers| peers.arm(on)));
+}
+
+/// Hears what the other dispatchers say, if there are any.
+fn listen(off: &Off) {
+    if with(off, State::hear) {
+        super::span::act(off);
     }
 }
 
@@ -223,14 +286,65 @@ impl State {
     pub(super) const fn new() -> Self {
         Self {
             table: Table::new(),
-            pool: Pool::new(),
+            left: None,
             tls: Template::NOTHING,
             upcall_stack: 0,
             events: 0,
             upcalls: 0,
             until_look: SWITCHES,
             pager: None,
+            peers: None,
+            span: super::span::Side::new(),
+            leaving: None,
         }
+    }
+
+    /// Which of its domain's dispatchers this is.
+    #[inline]
+    pub(super) fn me(&self) -> u32 {
+        self.peers.as_ref().map_or(0, |peers| peers.me)
+    }
+
+    /// A new thread is ready, here or in dispatcher `on`.
+    pub(super) fn give(&mut self, tcb: Tcb, on: Option<u32>) -> Result<(), super::table::TooManyThreads> {
+        match (on.filter(|on| *on != self.me()), &mut self.peers) {
+            (None, _) => self.add(tcb).map(drop),
+            (Some(on), Some(peers)) if on < peers.count() => {
+                peers.send_thread(on, Box::new(tcb));
+                Ok(())
+            }
+            _ => Err(super::table::TooManyThreads),
+        }
+    }
+
+    /// Takes a thread that is this dispatcher's from now on.
+    pub(super) fn add(&mut self, tcb: Tcb) -> Result<Id, super::table::TooManyThreads> {
+        self.table.add(tcb)
+    }
+
+    /// See [`pass_on`].
+    pub(super) fn pass_on(&mut self, word: &AtomicU32, others_first: bool) {
+        let Some(peers) = &mut self.peers else { return };
+        let key = core::ptr::from_ref(word).addr() as u64;
+        let mine = self.table.first_waiter(key).is_some();
+        match give_up(word, peers.me, mine, others_first) {
+            Heir::Nobody => {}
+            Heir::Mine => drop(self.table.wake_one(key, 0)),
+            Heir::Of(other) => peers.send(other, &Grant { lock: key, ..Grant::default() }),
+        }
+    }
+
+    /// Makes at most `most` who wait under `key` ready, here and elsewhere; how many here.
+    fn wake(&mut self, key: u64, most: usize) -> usize {
+        let woken = self.table.wake(key, most);
+        if let Some(peers) = &mut self.peers
+            && (woken < most || peers.others_first())
+        {
+            let left = most.saturating_sub(woken).max(1) as u64;
+            let me = peers.me;
+            ELSEWHERE.of(bucket(key)).filter(|at| *at != me).for_each(|at| peers.wake(at, key, left));
+        }
+        woken
     }
 
     /// All events that some thread waits for.
@@ -268,6 +382,8 @@ impl State {
     #[cold]
     fn poll(&mut self) {
         self.until_look = SWITCHES;
+        // What is to be done about it outside is done at the next yield, or when the slice ends.
+        let _outside = self.hear();
         let mask = self.mask();
         if mask != 0 {
             // A deadline that has passed: what is there, at once.
@@ -295,11 +411,13 @@ extern "C" fn upcall() -> ! {
         }
         state.poll();
     });
+    listen(&off);
     leave(&off)
 }
 
 /// The core was lost while upcalls were off: what the upcall would have done.
 pub(crate) fn missed(off: &Off) {
+    listen(off);
     let current = with(off, |state| {
         state.upcalls += 1;
         state.poll();
@@ -327,7 +445,7 @@ fn leave(off: &Off) -> ! {
 }
 
 /// Says why, and stops the program.
-fn fatal(why: core::fmt::Arguments<'_>) -> ! {
+pub(super) fn fatal(why: core::fmt::Arguments<'_>) -> ! {
     let mut line = log::Line::new();
     // A line that does not fit is cut.
     let _cut = write!(line, "threads: {why}");
@@ -339,6 +457,9 @@ fn fatal(why: core::fmt::Arguments<'_>) -> ! {
 #[inline]
 pub fn yield_now() {
     let off = Off::enter();
+    if with(&off, |state| state.peers.is_some()) {
+        listen(&off);
+    }
     let turn = with(&off, |state| {
         state.count_switch();
         state.table.rotate()
@@ -346,6 +467,59 @@ pub fn yield_now() {
     if let Some((current, next)) = turn {
         hand_over(&off, current, next);
     }
+}
+
+/// The thread that runs goes on in dispatcher `to` of its domain.
+pub(super) fn move_to(off: &Off, to: u32) {
+    let gone = with(off, |state| {
+        let tcb = state.peers.as_ref().filter(|peers| to != peers.me && to < peers.count());
+        let mut tcb = Box::new(tcb.and(state.table.end())?);
+        let save = &raw mut tcb.sp;
+        state.leaving = Some((to, tcb));
+        Some((save, state.upcall_stack))
+    });
+    let Some((save, upcall_stack)) = gone else { return };
+    // SAFETY: nobody is on that stack: a thread runs.
+    let stack = unsafe { user::new_stack(upcall_stack, depart, 0) };
+    // SAFETY: the place is the thread's, which is this dispatcher's until `depart` gives it away.
+    unsafe { user::switch(save, stack) };
+}
+
+/// The thread that was current has left its stack, and all of it is saved: it is another dispatcher's from here on.
+extern "C" fn depart(_: u64) -> ! {
+    let off = Off::inherited();
+    with(&off, |state| {
+        if let (Some((to, tcb)), Some(peers)) = (state.leaving.take(), &mut state.peers) {
+            peers.send_thread(to, tcb);
+        }
+    });
+    leave(&off)
+}
+
+/// Which dispatcher this is, if its domain has several.
+#[inline]
+pub(super) fn others(off: &Off) -> Option<u32> {
+    with(off, |state| state.peers.as_ref().map(|peers| peers.me))
+}
+
+/// A lock that this dispatcher's thread has goes to the next that waits for it, wherever.
+#[cold]
+pub(super) fn pass_on(off: &Off, word: &AtomicU32) {
+    with(off, |state| {
+        let others_first = state.peers.as_mut().is_some_and(|peers| peers.others_first());
+        state.pass_on(word, others_first);
+    });
+}
+
+/// A thread of this dispatcher is about to wait under `key` for something that other dispatchers may change: from here on they
+/// see to it that it hears so. It looks once more before it blocks, and upcalls stay off until then.
+#[inline]
+pub(super) fn announce(off: &Off, key: u64) {
+    with(off, |state| {
+        if let Some(peers) = &state.peers {
+            ELSEWHERE.note(bucket(key), peers.me);
+        }
+    });
 }
 
 /// The name of the thread that runs.
@@ -374,73 +548,19 @@ pub(super) fn wake_one(off: &Off, key: u64) -> bool {
     with(off, |state| state.table.wake_one(key, 0).is_some())
 }
 
-/// Makes at most `most` who wait under `key` ready; how many.
+/// Makes at most `most` who wait under `key` ready, those of other dispatchers as well; how many of this one. Over several
+/// dispatchers, as many as that may be woken in each.
 pub(super) fn wake(off: &Off, key: u64, most: usize) -> usize {
-    with(off, |state| state.table.wake(key, most))
-}
-
-/// Waits for an event of `mask`, at most until the clock reaches `deadline` (0: for ever), or until
-/// [`nudge`]; the events that came. Other threads run meanwhile. Works without threads too.
-pub(crate) fn wait_event(mask: u64, deadline: u64, sleeper: &Sleeper) -> u64 {
-    let off = Off::enter();
-    let current = if dispatch::is_scheduled() { with(&off, |state| state.table.current()) } else { None };
-    let Some(current) = current else {
-        // Refused only if mask or deadline were malformed; then this is a poll.
-        return SELF.wait(mask, deadline).unwrap_or(0);
-    };
-    let there = with(&off, |state| {
-        let there = state.events & mask;
-        state.events &= !there;
-        if let Some(tcb) = state.table.get(current) {
-            tcb.mask = mask;
-        }
-        there
-    });
-    if there != 0 {
-        return there;
-    }
-    sleeper.0.store(u64::from(current.number()) + 1, Ordering::Relaxed);
-    let woken = block(&off, key::EVENTS, deadline);
-    sleeper.0.store(0, Ordering::Relaxed);
-    match woken {
-        Woken::By(events) => events,
-        Woken::TimedOut => 0,
-    }
-}
-
-/// Which thread, if any, is in [`wait_event`]; 0, or its number and 1.
-#[derive(Debug, Default)]
-pub(crate) struct Sleeper(AtomicU64);
-
-impl Sleeper {
-    /// Ends the wait, without an event.
-    pub(crate) fn nudge(&self) {
-        let at = self.0.load(Ordering::Relaxed);
-        if at != 0 {
-            with(&Off::enter(), |state| state.table.wake_this(key::EVENTS, at as u32 - 1));
-        }
-    }
-}
-
-/// Sleeps until the clock has reached `ticks`.
-pub fn sleep_until(ticks: u64) {
-    let off = Off::enter();
-    while clock::ticks() < ticks {
-        block(&off, key::SLEEP, ticks);
-    }
-}
-
-/// Sleeps for a while.
-pub fn sleep(duration: Duration) {
-    sleep_until(clock::ticks().saturating_add(clock::span(duration)));
+    with(off, |state| state.wake(key, most))
 }
 
 /// The thread that runs has ended; its stack may be used again once the core is another's.
 pub(super) fn exit() -> ! {
     let off = Off::enter();
     with(&off, |state| {
-        if let Some(stack) = state.table.end().and_then(|tcb| tcb.stack) {
-            state.pool.give(stack);
+        let stack = state.table.end().and_then(|tcb| tcb.stack);
+        if let Some(earlier) = core::mem::replace(&mut state.left, stack) {
+            STACKS.with(|pool| pool.give(earlier));
         }
     });
     leave(&off)

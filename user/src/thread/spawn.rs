@@ -1,10 +1,10 @@
 //! Threads come and go: create, join, detach.
 #![expect(unsafe_code, reason = "a thread's first word is a pointer to what it shall do")]
 
+use super::futex;
 use super::sched::{self, Tcb, with};
-use super::stack::{self, Stack};
+use super::stack::{self, STACKS, Stack};
 use super::tls::Block;
-use super::{Id, futex};
 use crate::dispatch::Off;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -19,7 +19,7 @@ pub const STACK: u64 = 64 << 10;
 /// Why there is no new thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SpawnError {
-    /// The domain has [`MAX_THREADS`](super::table::MAX_THREADS).
+    /// The domain has [`MAX_THREADS`](super::table::MAX_THREADS) on this core, or no such dispatcher.
     TooMany,
     /// No stack could be made.
     Stack(Error),
@@ -49,18 +49,25 @@ impl From<SpawnError> for Error {
 pub struct Builder<'a> {
     name: &'a str,
     stack: u64,
+    on: Option<u32>,
 }
 
 impl<'a> Builder<'a> {
     /// One with this name.
     pub const fn new(name: &'a str) -> Self {
-        Self { name, stack: STACK }
+        Self { name, stack: STACK, on: None }
     }
 
     /// Bytes of its stack.
     #[must_use]
     pub const fn stack(self, bytes: u64) -> Self {
         Self { stack: bytes, ..self }
+    }
+
+    /// On which of the domain's dispatchers it starts; on this one unless this says otherwise.
+    #[must_use]
+    pub const fn on(self, dispatcher: u32) -> Self {
+        Self { on: Some(dispatcher), ..self }
     }
 
     /// Starts it. Dropping the handle detaches it.
@@ -83,19 +90,24 @@ impl<'a> Builder<'a> {
         let sp = unsafe { skerry_arch::user::new_stack(stack.top, begin, arg.expose_provenance() as u64) };
         let template = with(&Off::enter(), |state| state.tls);
         let tcb = Tcb::new(self.name, Some(stack), sp, Block::new(&template));
-        match with(&Off::enter(), |state| state.table.add(tcb)) {
-            Ok(id) => Ok(JoinHandle { packet, id }),
+        match with(&Off::enter(), |state| state.give(tcb, self.on)) {
+            Ok(()) => Ok(JoinHandle { packet }),
             Err(_) => {
                 // SAFETY: made above, and no thread took it.
                 drop(unsafe { Box::from_raw(arg) });
-                with(&Off::enter(), |state| state.pool.give(stack));
+                STACKS.with(|pool| pool.give(stack));
                 Err(SpawnError::TooMany)
             }
         }
     }
 
     fn take_stack(&self) -> Result<Stack, SpawnError> {
-        match with(&Off::enter(), |state| state.pool.take(self.stack)) {
+        let left = with(&Off::enter(), |state| state.left.take());
+        let taken = STACKS.with(|pool| {
+            left.into_iter().for_each(|stack| pool.give(stack));
+            pool.take(self.stack)
+        });
+        match taken {
             Some(stack) => Ok(stack),
             None => stack::make(self.stack).map_err(SpawnError::Stack),
         }
@@ -147,15 +159,9 @@ impl<T> Packet<T> {
 /// The right to wait for a thread's end.
 pub struct JoinHandle<T> {
     packet: Arc<Packet<T>>,
-    id: Id,
 }
 
 impl<T> JoinHandle<T> {
-    /// The thread.
-    pub const fn id(&self) -> Id {
-        self.id
-    }
-
     /// Whether it has done what it was to do.
     pub fn is_finished(&self) -> bool {
         self.packet.done.load(Ordering::Acquire) != 0

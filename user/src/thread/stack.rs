@@ -1,10 +1,13 @@
 //! Stacks, each with an unmapped page below; and the domain, which they are made of.
 
+use super::common;
 use super::mutex::{Mutex, MutexGuard};
 use super::sched::with;
+use super::span::{self, AtHome, at_home};
 use super::table::Id;
 use crate::Domain;
 use crate::dispatch::Off;
+use crate::lock::Exclusive;
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +31,11 @@ impl Stack {
     }
 }
 
+/// Stacks of this domain, on whichever core.
+pub(super) static STACKS: Exclusive<Pool> = Exclusive::new(Pool::new());
+
 /// Stacks that nobody uses just now.
+#[derive(Debug)]
 pub(super) struct Pool(Vec<Stack>);
 
 impl Pool {
@@ -50,7 +57,13 @@ impl Pool {
 
 /// A new stack.
 pub(super) fn make(bytes: u64) -> Result<Stack, Error> {
-    let (_, view) = domain().zeroed(bytes.next_multiple_of(PAGE_SIZE), None)?;
+    let bytes = bytes.next_multiple_of(PAGE_SIZE);
+    if span::count() > 1 {
+        // A thread may go to any core.
+        let bottom = common::map(bytes)?;
+        return Ok(Stack { bottom, top: bottom + bytes });
+    }
+    let (_, view) = domain().zeroed(bytes, None)?;
     // It stays mapped: a thread may be on it, and after that it goes to the pool.
     Ok(Stack { bottom: view.addr, top: view.addr + view.len })
 }
@@ -67,17 +80,28 @@ pub(super) fn keep_domain(domain: Domain) -> Result<(), Error> {
 }
 
 /// The domain, for as long as this lives.
-pub struct DomainGuard(MutexGuard<'static, Option<Domain>>);
+pub struct DomainGuard {
+    domain: MutexGuard<'static, Option<Domain>>,
+    /// Its capabilities are at home. Goes after the guard.
+    _home: AtHome,
+}
 
 /// Who has the domain: 0, or its number and 1.
 static HOLDER: AtomicU64 = AtomicU64::new(0);
 
 /// The domain of a program with threads; waits until no other thread has it. Making a thread takes it too.
 pub fn domain() -> DomainGuard {
-    let guard = DOMAIN.lock();
+    let home = at_home();
+    let domain = DOMAIN.lock();
     let own = with(&Off::enter(), |state| state.table.current());
     HOLDER.store(own.map_or(0, |id| u64::from(id.number()) + 1), Ordering::Relaxed);
-    DomainGuard(guard)
+    DomainGuard { domain, _home: home }
+}
+
+/// Whether the thread that runs has the domain.
+pub(super) fn holds_domain() -> bool {
+    let own = with(&Off::enter(), |state| if state.me() == 0 { state.table.current() } else { None });
+    own.is_some_and(has_domain)
 }
 
 /// Whether that thread has the domain.
@@ -95,13 +119,13 @@ impl Deref for DomainGuard {
     type Target = Domain;
 
     fn deref(&self) -> &Domain {
-        self.0.as_ref().expect("`thread::start` comes first")
+        self.domain.as_ref().expect("`thread::start` comes first")
     }
 }
 
 impl DerefMut for DomainGuard {
     fn deref_mut(&mut self) -> &mut Domain {
-        self.0.as_mut().expect("`thread::start` comes first")
+        self.domain.as_mut().expect("`thread::start` comes first")
     }
 }
 

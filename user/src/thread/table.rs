@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 /// Threads of a domain on a core.
 pub const MAX_THREADS: usize = 4096;
 /// Queues of waiters.
-const BUCKETS: usize = 64;
+const BUCKETS: usize = super::peers::BUCKETS;
 /// No thread.
 const NONE: u32 = u32::MAX;
 
@@ -122,7 +122,8 @@ pub struct Table<T> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooManyThreads;
 
-const fn bucket(key: u64) -> usize {
+/// Which queue of waiters a key belongs to.
+pub(super) const fn bucket(key: u64) -> usize {
     // Keys are addresses of words.
     (key >> 2 ^ key >> 8) as usize % BUCKETS
 }
@@ -290,6 +291,11 @@ impl<T> Table<T> {
         let id = self.first_waiter(key)?;
         self.ready(id.0, key, Woken::By(word));
         Some(id)
+    }
+
+    /// Whether nobody waits under any key of a bucket.
+    pub const fn is_quiet(&self, bucket: usize) -> bool {
+        self.waiting[bucket % BUCKETS].head == NONE
     }
 
     /// Makes at most `most` of those who wait under `key` ready; how many.

@@ -114,6 +114,11 @@ impl Space {
         Self { tables: Tables::new(root), ranges: Ranges::new(OWN_FIRST, OWN_END), holed: BTreeMap::new() }
     }
 
+    /// The same, for who is told where to map: nothing is handed out by reservation.
+    pub const fn told(root: VNode) -> Self {
+        Self { tables: Tables::new(root), ranges: Ranges::new(0, 0), holed: BTreeMap::new() }
+    }
+
     /// Its root table.
     pub const fn root(&self) -> VNode {
         self.tables.root()

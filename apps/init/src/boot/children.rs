@@ -188,6 +188,8 @@ fn proc_caps(
     facts: &Facts,
 ) -> Result<(), SpawnError> {
     child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE | Rights::GRANT)?;
+    // Domains over several cores ring each other.
+    child.grant(slot::CORES, slot::CORES, Rights::SIGNAL | Rights::GRANT)?;
     let (base, len) = bundle.range;
     child.give(Purpose::Bundle, bundle.frame, (base, len, 0), Rights::READ | Rights::GRANT)?;
     let island = facts.store.island(facts.cmdline.island);

@@ -55,6 +55,8 @@ fn make(domain: &mut Domain, broker: Option<Endpoint>) -> Result<Chan, SpawnErro
     let file = find_member(bytes, skerry_user::ISA.name(), "proc").ok_or(missing)?;
     let mut child = Child::load(domain, "proc", file, domain.info.args())?;
     child.grant(slot::KERNEL, slot::KERNEL, Rights::CONSOLE | Rights::GRANT)?;
+    // Domains over several cores ring each other.
+    child.grant(slot::CORES, slot::CORES, Rights::SIGNAL | Rights::GRANT)?;
     let rights = Rights::READ | Rights::GRANT;
     child.give(Purpose::Bundle, cap.cptr, (cap.base, cap.len, 0), rights)?;
     if let Some(broker) = broker {

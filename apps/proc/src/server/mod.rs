@@ -3,6 +3,7 @@
 mod memory;
 mod programs;
 mod requests;
+mod span;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;

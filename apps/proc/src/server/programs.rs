@@ -1,15 +1,18 @@
 //! Making programs, listening to them, and their ends.
 
 use super::memory::Share;
+use super::span::Span;
 use super::{BATCH, MAX_WAITING, Server};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use skerry_app_proc::command::{Command, bytes};
 use skerry_app_proc::portion::PERIOD;
 use skerry_app_proc::table::{Asker, End, Output as To};
+use skerry_hal::CoreId;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::monitor::LogText;
-use skerry_urpc::formats::proc::{Exit, Output, ProcessState, Say};
+use skerry_urpc::formats::proc::{Exit, Extend, Output, ProcessState, Say};
 use skerry_urpc::{Message, Transport};
 use skerry_user::ISA;
 use skerry_user::abi::domain::{Purpose, slot};
@@ -26,7 +29,9 @@ use skerry_user::spawn::{self, Child, Running, SpawnError};
 const RAM: u64 = 512 << 10;
 /// RAM that it may ask the memory server for, unless its environment says otherwise (`LIMIT=`).
 const LIMIT: u64 = 64 << 20;
-/// The most that either may be.
+/// Memory that a program over several cores has on all of them, unless its environment says otherwise (`COMMON=`).
+const COMMON: u64 = 4 << 20;
+/// The most that any of these may be.
 const MAX_RAM: u64 = 256 << 20;
 /// State of a dispatcher that has ended.
 const DEAD: u64 = 3;
@@ -34,9 +39,11 @@ const DEAD: u64 = 3;
 /// A program that runs.
 pub struct Program {
     pub chan: Chan,
-    running: Running,
+    pub running: Running,
+    /// What it has on several cores.
+    pub span: Option<Span>,
     pub share: Share,
-    name: String,
+    pub name: String,
     /// Its last word, or how it was ended.
     end: Option<End>,
     /// A line of which more is to come, for the log.
@@ -47,8 +54,9 @@ pub struct Program {
 
 impl Program {
     /// Bytes of RAM that it has.
-    pub const fn bytes(&self) -> u64 {
-        self.running.bytes() + self.share.account.used()
+    pub fn bytes(&self) -> u64 {
+        let further: u64 = self.span.iter().flat_map(|span| &span.here).map(Running::bytes).sum();
+        self.running.bytes() + further + self.share.account.used()
     }
 }
 
@@ -77,8 +85,11 @@ impl Server {
             }),
         };
         let (grant, limit) = (size("RAM", RAM)?, size("LIMIT", LIMIT)?);
+        let cores = command.cores.map(|cores| cores.of(self.domain.info.core)).transpose();
+        let cores = cores.map_err(|bad| (Refusal::BadRequest, format!("{bad}")))?;
+        let common = cores.map(|cores| Ok((cores, size("COMMON", COMMON)?))).transpose()?;
         let pid = self.table.add(name, 0, waiter).map_err(|refusal| (refusal, String::new()))?;
-        match self.make(pid, command, file, grant, limit) {
+        match self.make(pid, command, file, (grant, limit), common) {
             Ok(program) => {
                 self.table.set_ram(pid, program.bytes());
                 self.programs.insert(pid, program);
@@ -96,17 +107,18 @@ impl Server {
         pid: u32,
         command: &Command<'_>,
         file: &[u8],
-        grant: u64,
-        limit: u64,
+        (grant, limit): (u64, u64),
+        common: Option<(Vec<CoreId>, u64)>,
     ) -> Result<Program, SpawnError> {
         let endpoint = self.calls.mint(&mut self.domain.mem, pid.into());
         let endpoint = endpoint.map_err(|error| SpawnError::Refused("an endpoint", error))?;
         let share = Share::new(endpoint, limit);
         let (domain, bell) = (&mut self.domain, self.bell);
-        let Command { portion, env, name, args } = command;
-        let made = Child::load_with(domain, &spawn::Program { name, file, args }, grant);
+        let Command { portion, env, name, args, .. } = command;
+        let extra = common.as_ref().map_or(0, |(_, len)| len.next_multiple_of(4096));
+        let made = Child::load_with(domain, &spawn::Program { name, file, args }, grant + extra);
         let furnished = made.and_then(|mut child| {
-            let mut give = || {
+            let give = || {
                 let gap = if env.is_empty() { "" } else { " " };
                 child.set_env(&format!("CORE={} ISA={}{gap}{env}", domain.info.core, ISA.name()))?;
                 // For its counters. What it says goes another way.
@@ -118,17 +130,23 @@ impl Server {
                 }
                 child.on_death(bell);
                 let chan = child.connect_parent(domain, Peer::Proc, bell, ROOM_EVENT)?;
+                let mut span = None;
+                if let Some((cores, _)) = common {
+                    child.grant(slot::CORES, slot::CORES, Rights::SIGNAL)?;
+                    let common = child.give_common(extra, cores.len() as u64)?;
+                    span = Some(Span::new(cores, common));
+                }
                 child.give_rest()?;
-                Ok(chan)
+                Ok((chan, span))
             };
             match give() {
-                Ok(chan) => {
+                Ok((chan, span)) => {
                     let (budget, period) = portion.budget(clock::span(PERIOD));
                     let schedule =
                         |dispatcher: Dispatcher| dispatcher.schedule(portion.priority(), budget, period);
                     let refused = |error| SpawnError::Refused("priority and budget", error);
                     Ok((
-                        chan,
+                        (chan, span),
                         child.start_with(domain, |_, dispatcher| schedule(dispatcher).map_err(refused))?,
                     ))
                 }
@@ -139,9 +157,9 @@ impl Server {
             }
         });
         match furnished {
-            Ok((chan, running)) => {
+            Ok(((chan, span), running)) => {
                 let (name, line, log) = ((*name).into(), String::new(), Unfinished::default());
-                Ok(Program { chan, running, share, name, end: None, line, log })
+                Ok(Program { chan, running, span, share, name, end: None, line, log })
             }
             Err(error) => {
                 self.close(share);
@@ -156,8 +174,7 @@ impl Server {
             return Err(Refusal::NotFound);
         }
         if let Some(program) = self.programs.get_mut(&pid) {
-            // It may have ended by itself just now.
-            let _refused = program.running.dispatcher.stop();
+            program.stop();
             program.end.get_or_insert(End { state: ProcessState::Killed, code: 0 });
         }
         Ok(())
@@ -190,7 +207,7 @@ impl Server {
         }
         let Some(program) = self.programs.get_mut(&pid) else { return Heard::Nothing };
         // Asked before its channel is looked at: what it says before it dies is there then.
-        let dead = program.running.dispatcher.state() == Ok(DEAD);
+        let dead = program.dispatchers().any(|dispatcher| dispatcher.state() == Ok(DEAD));
         match program.chan.try_recv() {
             Ok(Some(message)) => {
                 program.chan.kick();
@@ -201,7 +218,7 @@ impl Server {
             Ok(None) => Heard::Ended,
             Err(_) => {
                 // It wrote nonsense to its channel: nothing it says can be relied on.
-                let _refused = program.running.dispatcher.stop();
+                program.stop();
                 program.end = None;
                 Heard::Ended
             }
@@ -213,6 +230,9 @@ impl Server {
         if let Some(exit) = message.body::<Exit>() {
             program.end.get_or_insert(End { state: ProcessState::Exited, code: exit.status });
             return;
+        }
+        if let Some(asked) = message.body::<Extend>() {
+            return self.extend(pid, &asked);
         }
         if let Some(piece) = message.body::<LogText>() {
             if let Some((level, text)) = program.log.take(&piece) {
@@ -243,12 +263,16 @@ impl Server {
     fn ended(&mut self, pid: u32) {
         let Some(program) = self.programs.remove(&pid) else { return };
         // Its channel goes with this, before the memory that it lies in.
-        let Program { running, share, name, end, .. } = program;
-        let fault = running.dispatcher.fault().ok().flatten();
+        program.stop();
+        let fault = program.dispatchers().find_map(|dispatcher| dispatcher.fault().ok().flatten());
+        let Program { running, span, share, name, end, .. } = program;
         let fault = fault.map(|kind| End { state: ProcessState::Faulted, code: kind as u8 });
         let end = end.or(fault).unwrap_or(End { state: ProcessState::Vanished, code: 0 });
-        if let Err(error) = running.reclaim(&mut self.domain) {
-            error!("{name}:{pid}: what it was made of does not come back: {error}");
+        let further = span.into_iter().flat_map(|span| span.here);
+        for running in further.chain([running]) {
+            if let Err(error) = running.reclaim(&mut self.domain) {
+                error!("{name}:{pid}: what it was made of does not come back: {error}");
+            }
         }
         self.close(share);
         if let Some(asker) = self.table.end(pid, end) {
