@@ -62,7 +62,7 @@ impl<M: Machine> Kernel<M> {
 
     /// The slot that `cptr` names in the space of root `root`, to be written to.
     pub(crate) fn destination(&mut self, root: CPtr, cptr: CPtr) -> Result<SlotRef, Error> {
-        let root = self.root(root, Rights::WRITE)?;
+        let root = if root == CPtr::NULL { self.own_root() } else { self.root(root, Rights::WRITE)? };
         self.slot_at(root, cptr)
     }
 
