@@ -1,5 +1,9 @@
 //! Typed capabilities. Each is a name ([`CPtr`]) and a promise, checked by the CPU driver at every use, of what is there.
 
+mod agreed;
+
+pub use agreed::Place;
+
 use crate::sys::invoke;
 use skerry_abi::cap::mark;
 use skerry_abi::domain::slot;
@@ -103,6 +107,8 @@ pub struct Identity {
     pub ty: CapType,
     /// Its rights.
     pub rights: Rights,
+    /// The core that decides about it.
+    pub owner: CoreId,
     /// First byte, line, port or core.
     pub base: u64,
     /// How many.
@@ -118,7 +124,8 @@ pub fn identify(cptr: CPtr) -> Result<Identity, Error> {
     let base = invoke(cptr, Op::Identify, [1, 0, 0, 0, 0])?;
     let len = invoke(cptr, Op::Identify, [2, 0, 0, 0, 0])?;
     let ty = CapType::from_raw(word as u8).ok_or(Error::Unknown)?;
-    Ok(Identity { ty, rights: Rights::from_bits_truncate((word >> 8) as u8), base, len })
+    let owner = CoreId::from_raw((word >> 32) as u32);
+    Ok(Identity { ty, rights: Rights::from_bits_truncate((word >> 8) as u8), owner, base, len })
 }
 
 /// Bytes that one invocation clears at most.

@@ -21,6 +21,7 @@
 //! | [`chan`] | [`chan::Chan`]: a URPC channel with a way to wake its peer |
 //! | [`lrpc`] | messages between domains of one core: rings, calls |
 //! | [`pair`] | calls by a pair of rings, for which one thread waits and not the domain |
+//! | [`agent`] | capabilities that other cores hold, too: sharing them, and what needs their agreement |
 //! | [`interrupt`] | a driver's interrupt line: messages with a count |
 //! | [`exec`] | the executor: tasks, timers, bounded polling, then one blocking wait |
 //! | [`dispatch`] | upcalls, and switching them off (paper §4.5) |
@@ -37,6 +38,7 @@
 
 extern crate alloc;
 
+pub mod agent;
 pub mod cap;
 pub mod chan;
 pub mod clock;

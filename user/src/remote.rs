@@ -90,6 +90,11 @@ impl Broker {
         domain.listed(Purpose::Endpoint, Peer::Broker as u64).map(|cap| Self(Endpoint(cap.cptr)))
     }
 
+    /// Its endpoint.
+    pub(crate) const fn endpoint(self) -> Endpoint {
+        self.0
+    }
+
     /// Offers an endpoint with a ring under a name. That it could not be is a line of the monitor's log.
     ///
     /// # Errors

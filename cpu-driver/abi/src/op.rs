@@ -140,7 +140,7 @@ pub enum Op {
     /// Kernel: `Retype` of the capability at w5 lo, on which every core with a say has agreed. What is made is the owner's.
     RetypeAgreed = 86,
     /// Kernel: `Revoke` of an object that is named as for `Mark`, on which every core with a say has agreed; w1 hi: as for
-    /// `Revoke`. Of its copies those at w4 lo and w4 hi stay, if not 0.
+    /// `Revoke`. Of its copies those at w4 lo, in the space of root w5 lo, and at w4 hi stay, if not 0.
     RevokeAgreed = 87,
 }
 

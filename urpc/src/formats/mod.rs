@@ -13,6 +13,7 @@ pub const VERSION: u32 = 0x0001_0000;
 pub mod conformance;
 pub mod log;
 pub mod refusal;
+pub mod share;
 pub use refusal::Refusal;
 
 protocols! {

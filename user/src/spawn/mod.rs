@@ -497,10 +497,15 @@ impl Running {
     /// # Errors
     /// What the CPU driver answers; then the RAM stays with what was made of it.
     pub fn reclaim(self, domain: &mut Domain) -> Result<(), Error> {
+        self.end(domain).reclaim(domain)
+    }
+
+    /// Ends it; what it was made of is to be [taken back](Estate::reclaim).
+    pub fn end(self, domain: &mut Domain) -> Estate {
         // It may have ended by itself.
         let _refused = self.dispatcher.stop();
         self.views.into_iter().for_each(|view| domain.unmap(view));
-        self.estate.reclaim(domain)
+        self.estate
     }
 
     /// Copies the capability at `at` in the child's space to the own space.

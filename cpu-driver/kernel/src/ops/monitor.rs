@@ -65,9 +65,12 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn revoke_agreed(&mut self, call: &Call) -> Result<Outcome, Error> {
         let object = Self::object(call)?;
         let mut keep = [SlotRef::NONE; 2];
-        for (kept, cptr) in keep.iter_mut().zip([call.cptr_lo(4), call.cptr_hi(4)]) {
+        // The first is a domain's, the second the monitor's own.
+        let kept = [(call.cptr_lo(5), call.cptr_lo(4)), (CPtr::NULL, call.cptr_hi(4))];
+        for (kept, (root, cptr)) in keep.iter_mut().zip(kept) {
             if cptr != CPtr::NULL {
-                *kept = self.lookup(cptr)?.0;
+                let root = self.root(root, Rights::READ)?;
+                *kept = self.slot_at(root, cptr)?;
             }
         }
         self.take_away(SlotRef::NONE, Some(&Revoked { object, keep, copies: call.hi(1) == 0, agreed: true }))
