@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::agree::{Invalidate, Invalidated};
 use skerry_urpc::formats::monitor::{Echo, EchoReply, Fault};
 use skerry_urpc::wire::{self, Body, Header};
 
@@ -182,13 +183,23 @@ impl Monitor {
 
     /// Makes of a neighbour's echo its answer, or of the answer to an echo of ours the next echo, to be sent back on
     /// `chan` at once; should that not be possible, [`send_late`](Self::send_late) takes it. The short way that
-    /// `monitor.ping` measures. `false`: the message is what it was, and for [`message`](Self::message).
+    /// `monitor.ping` measures. So is a neighbour answered whose domain has lost a mapping: for binaries whose core forgets all
+    /// translations of others when it comes to its monitor. `false`: the message is what it was, and for [`message`](Self::message).
     #[inline(always)]
     pub fn turn(&mut self, now: u64, chan: Chan, message: &mut Message) -> bool {
         let Some(entry) = self.chans.get_mut(chan) else { return false };
         let header = message.header();
         if entry.role != Role::Core(header.src) || !entry.is_clear() || header.dst != self.core {
             return false;
+        }
+        if message.kind == Invalidate::KIND {
+            let Some(Invalidate { seq, .. }) = message.body().filter(|_| self.agree.is_on()) else {
+                return false;
+            };
+            entry.heard = now;
+            let done = Invalidated { seq, ..Invalidated::default() };
+            *message = wire::encode(&self.header(header.src, header.request), &done);
+            return true;
         }
         let kind = match message.kind {
             Echo::KIND => EchoReply::KIND,

@@ -13,6 +13,7 @@ use skerry_abi::{CPtr, CoreId, Error, Rights};
 use skerry_monitor::Monitor;
 use skerry_monitor::config::MAX_PROXIES;
 use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::share::JOIN;
 use skerry_user::cap::{Endpoint, ROOT};
 use skerry_user::logging::{error, warn};
 use skerry_user::lrpc::{Message, Ring, Rings, send};
@@ -20,14 +21,18 @@ use skerry_user::remote::{ANSWER, BROKER_SLOTS, ask};
 use skerry_user::spawn::CHANNEL_EVENT;
 use skerry_user::{Domain, clock};
 
-/// Messages in the ring of a proxy.
-const PROXY_SLOTS: u32 = 4;
+/// Messages in the ring of a proxy. With the broker's and the next one's, the rings fill the page that they lie in.
+const PROXY_SLOTS: u32 = 2;
+/// Messages in the ring of those who share capabilities with other cores.
+const AGENT_SLOTS: u32 = 16;
 /// How often it is looked whether those who offered or wanted an endpoint live.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What this core's domains offer and want.
 pub struct Ends {
     broker: Ring,
+    /// Of those who share capabilities; each has an endpoint with a badge of its own.
+    pub agents: Ring,
     /// The proxies' rings, by number.
     rings: Vec<Ring>,
     /// Endpoints that are offered, by the number that the monitor knows them by.
@@ -55,8 +60,10 @@ impl Ends {
             proxies.push(rings.make(&mut domain.mem, PROXY_SLOTS, CHANNEL_EVENT)?);
         }
         broker.receive_into(domain.mem.slot()?);
+        let agents = rings.make(&mut domain.mem, AGENT_SLOTS, CHANNEL_EVENT)?;
+        agents.receive_into(domain.mem.slot()?);
         let (offers, wants, users) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { broker, rings: proxies, offers, wants, users, last: 0, look: 0 })
+        Ok(Self { broker, agents, rings: proxies, offers, wants, users, last: 0, look: 0 })
     }
 
     /// The broker's endpoint.
@@ -120,6 +127,7 @@ impl Pump {
         let ([first, low, high, _], endpoint) = (message.words, Endpoint(message.cap));
         let core = CoreId::from_raw((first >> 32) as u32);
         match first as u32 {
+            JOIN => self.join(endpoint),
             ask::OFFER => self.offer(now, [low, high], endpoint),
             ask::WANT if core == self.monitor.core() => self.introduce(now, [low, high], endpoint),
             ask::WANT => {

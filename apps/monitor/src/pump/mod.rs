@@ -1,11 +1,14 @@
 //! The pump: looks at everything a bounded number of times, then arms the wake requests and blocks.
 
 mod across;
+mod agree;
 mod bind;
+mod clients;
 mod endpoint;
 mod io;
 mod link;
 mod meter;
+mod objects;
 mod place;
 mod program;
 mod server;
@@ -54,6 +57,8 @@ pub struct Pump {
     meter: Option<meter::Meter>,
     /// Endpoints that cross cores; `None` if the CPU driver refused the rings.
     ends: Option<endpoint::Ends>,
+    /// Capabilities that other cores hold, too, and who asks for them.
+    local: objects::Local,
     /// The channel by which the pump is a client of the monitor.
     own: Option<Chan>,
     shell: Option<Chan>,
@@ -84,6 +89,9 @@ impl Pump {
         }
         let ends = endpoint::Ends::new(&mut domain, first).inspect_err(|e| error!("rings: {e}")).ok();
         let mut monitor = Monitor::new(config, clock::ticks());
+        monitor.open_agreement();
+        let clients = clients::Clients::new(clock::ticks() as u32 >> 1);
+        let local = objects::Local::new(domain.info.core, domain.mem, clients);
         let mut shell = None;
         if let Some(chan) = UserChan::listed(&mut domain, Peer::Shell)
             && let Some(client) = monitor.open_client()
@@ -114,6 +122,7 @@ impl Pump {
             program: None,
             meter: None,
             ends,
+            local,
             own: None,
             shell,
             server,
@@ -155,6 +164,7 @@ impl Pump {
         let now = clock::ticks();
         let mut deadline = self.monitor.deadline().unwrap_or(u64::MAX);
         deadline = deadline.min(self.ends.as_ref().map_or(u64::MAX, endpoint::Ends::deadline));
+        deadline = deadline.min(self.local.deadline());
         match self.io.links_state() {
             link::Links::None => {}
             link::Links::Waiting => deadline = deadline.min(now + clock::span(GREETING_SLEEP)),
@@ -209,7 +219,7 @@ impl Pump {
                 news = true;
             }
         }
-        news |= self.poll_program() | self.poll_meter() | self.poll_ends(now);
+        news |= self.poll_program() | self.poll_meter() | self.poll_ends(now) | self.poll_agents(now);
         for event in self.io.poll_links(now) {
             news = true;
             self.handle(event);

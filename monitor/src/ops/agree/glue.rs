@@ -52,6 +52,13 @@ impl State {
     }
 }
 
+impl State {
+    /// Whether this core takes part.
+    pub const fn is_on(&self) -> bool {
+        self.on
+    }
+}
+
 /// Where an agreement's messages go.
 struct Post<'a> {
     monitor: &'a mut Monitor,
