@@ -2,14 +2,15 @@
 //! what is done is short.
 
 use super::Server;
+use super::back::What;
 use alloc::vec::Vec;
 use skerry_app_proc::account::Account;
 use skerry_app_proc::entropy::Dry;
 use skerry_urpc::wire::{Header, encode};
 use skerry_user::abi::dispatcher::event;
 use skerry_user::abi::{CoreId, Error, PAGE_SIZE};
-use skerry_user::cap::{Endpoint, ROOT, Ram};
-use skerry_user::logging::{error, warn};
+use skerry_user::cap::{Endpoint, Ram};
+use skerry_user::logging::warn;
 use skerry_user::lrpc::{Server as Answers, Woken, Words};
 use skerry_user::mem::Object;
 use skerry_user::more::ask;
@@ -129,21 +130,13 @@ impl Server {
         let Some(at) = pieces.iter().position(|piece| piece.base == base) else { return false };
         let piece = pieces.swap_remove(at);
         account.give(piece.len);
-        self.reclaim(piece);
+        self.take_back(What::Piece(piece), "a program");
         true
     }
 
-    fn reclaim(&mut self, piece: Object) {
-        let Object { cap, len, .. } = piece;
-        let back = ROOT.revoke(cap).and_then(|()| Ok(self.domain.mem.free(piece)?));
-        if let Err(error) = back {
-            error!("{} KiB of RAM do not come back: {error}", len >> 10);
-        }
-    }
-
     /// Takes back all that a program has, what it was made of being gone already.
-    pub(super) fn close(&mut self, share: Share) {
-        share.pieces.into_iter().for_each(|piece| self.reclaim(piece));
+    pub(super) fn close(&mut self, share: Share, whose: &str) {
+        share.pieces.into_iter().for_each(|piece| self.take_back(What::Piece(piece), whose));
         // Its own copy went with its capability space.
         let _gone = self.domain.mem.delete(share.endpoint.0);
     }

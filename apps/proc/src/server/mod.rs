@@ -1,5 +1,6 @@
 //! The server: looks at the monitor's channel and at those of the programs, then blocks until one of them rings.
 
+mod back;
 mod memory;
 mod programs;
 mod requests;
@@ -7,6 +8,7 @@ mod span;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
+use alloc::vec::Vec;
 use memory::{CALLS, RING, Reply};
 use programs::Program;
 use skerry_app_proc::entropy::Entropy;
@@ -16,9 +18,10 @@ use skerry_urpc::wire::{Body, Header, encode};
 use skerry_urpc::{Message, Transport};
 use skerry_user::abi::dispatcher::event;
 use skerry_user::abi::domain::Purpose;
+use skerry_user::agent::Agent;
 use skerry_user::cap::{Endpoint, SELF};
 use skerry_user::chan::{Chan, Peer};
-use skerry_user::logging::error;
+use skerry_user::logging::{error, warn};
 use skerry_user::lrpc::{Ring, Rings};
 use skerry_user::spawn::CHANNEL_EVENT;
 use skerry_user::vspace::R;
@@ -30,6 +33,9 @@ const SPIN: u32 = 16;
 const BATCH: usize = 16;
 /// Answers that wait for room; at the limit nothing more is taken in.
 const MAX_WAITING: usize = 128;
+
+/// Messages in the ring of what the monitor answers.
+const ANSWERS: u32 = 8;
 
 /// The process server of a core.
 pub struct Server {
@@ -45,6 +51,10 @@ pub struct Server {
     bell: Endpoint,
     /// By which programs call the memory server.
     calls: Ring,
+    /// By which the monitors are asked for what other cores hold; `None`: nothing is ever shared here.
+    agent: Option<Agent>,
+    /// RAM that the monitors are taking back.
+    returning: Vec<back::Returning>,
     reply: Reply,
     /// The core is to stop: nothing is started any more.
     retired: bool,
@@ -61,8 +71,12 @@ impl Server {
         let bundle = bundle(&mut domain)?;
         let bell =
             domain.mem.endpoint(SELF, CHANNEL_EVENT).inspect_err(|e| error!("own endpoint: {e}")).ok()?;
-        let calls = Rings::new(&mut domain).and_then(|mut rings| rings.make(&mut domain.mem, RING, CALLS));
-        let calls = calls.inspect_err(|e| error!("no ring for calls: {e}")).ok()?;
+        let rings = Rings::new(&mut domain).and_then(|mut rings| {
+            let calls = rings.make(&mut domain.mem, RING, CALLS)?;
+            Ok((calls, rings.make(&mut domain.mem, ANSWERS, CHANNEL_EVENT)?))
+        });
+        let (calls, answers) = rings.inspect_err(|e| error!("no ring: {e}")).ok()?;
+        let agent = Agent::join(&mut domain, answers).inspect_err(|e| warn!("the monitor: {e}")).ok();
         Some(Self {
             domain,
             bundle,
@@ -73,6 +87,8 @@ impl Server {
             programs: BTreeMap::new(),
             bell,
             calls,
+            agent,
+            returning: Vec::new(),
             reply: Reply::default(),
             retired: false,
             entropy: Entropy::default(),
@@ -126,7 +142,7 @@ impl Server {
                 Err(error) => panic!("the channel to the monitor: {error}"),
             }
         }
-        news |= self.poll_programs();
+        news |= self.poll_programs() | self.poll_returning();
         news | self.flush() | log::flush(&mut self.monitor)
     }
 

@@ -1,5 +1,6 @@
 //! Making programs, listening to them, and their ends.
 
+use super::back::What;
 use super::memory::Share;
 use super::span::Span;
 use super::{BATCH, MAX_WAITING, Server};
@@ -21,7 +22,7 @@ use skerry_user::cap::Dispatcher;
 use skerry_user::chan::{Chan, Peer};
 use skerry_user::clock;
 use skerry_user::log::Unfinished;
-use skerry_user::logging::{error, info, log};
+use skerry_user::logging::{info, log};
 use skerry_user::program::ROOM_EVENT;
 use skerry_user::spawn::{self, Child, Running, SpawnError};
 
@@ -162,7 +163,7 @@ impl Server {
                 Ok(Program { chan, running, span, share, name, end: None, line, log })
             }
             Err(error) => {
-                self.close(share);
+                self.close(share, name);
                 Err(error)
             }
         }
@@ -268,13 +269,12 @@ impl Server {
         let Program { running, span, share, name, end, .. } = program;
         let fault = fault.map(|kind| End { state: ProcessState::Faulted, code: kind as u8 });
         let end = end.or(fault).unwrap_or(End { state: ProcessState::Vanished, code: 0 });
-        let further = span.into_iter().flat_map(|span| span.here);
+        let (further, whose) = (span.into_iter().flat_map(|span| span.here), format!("{name}:{pid}"));
         for running in further.chain([running]) {
-            if let Err(error) = running.reclaim(&mut self.domain) {
-                error!("{name}:{pid}: what it was made of does not come back: {error}");
-            }
+            let estate = running.end(&mut self.domain);
+            self.take_back(What::Estate(estate), &whose);
         }
-        self.close(share);
+        self.close(share, &whose);
         if let Some(asker) = self.table.end(pid, end) {
             self.tell_end(asker, pid, end);
         }
