@@ -32,7 +32,7 @@ const fn app(name: &'static str, member: &'static str) -> Package {
     Package { name, member, cpu_driver: false }
 }
 
-const APPS: [Package; 15] = [
+const APPS: [Package; 16] = [
     app("skerry-app-init", "init"),
     app("skerry-app-monitor", "monitor"),
     app("skerry-app-pci", "pci"),
@@ -44,6 +44,7 @@ const APPS: [Package; 15] = [
     app("skerry-app-proc", "proc"),
     app("skerry-app-hello", "hello"),
     app("skerry-app-post", "post"),
+    app("skerry-app-share", "share"),
     app("skerry-app-threads", "threads"),
     app("skerry-app-span", "span"),
     app("skerry-app-attack", "attack"),
