@@ -1,6 +1,7 @@
 //! What must hold of what cores share: nothing survives its revocation, nothing vanishes that nobody took, no translation
 //! outlives the answer that it is gone, and every request is answered.
 
+use crate::node::Node;
 use crate::rng::Rng;
 use crate::share::{ANSWER, Asked, Held, Wish};
 use crate::world::World;
@@ -32,29 +33,35 @@ pub(crate) fn act(world: &mut World, island: usize, node: usize, what: u64) -> R
             .collect();
         let due = now + ANSWER * world.plan.bound;
         let host = &mut world.islands[island];
-        let all: Vec<CoreId> = host.nodes.iter().map(|n| n.core).collect();
         let running = &mut host.nodes[node];
-        let bug = running.ports.bug();
-        (running.ports.clock, running.ports.spent) = (now, 0);
         let wish = running.share.act(&mut running.kernel, &mut host.space, rng, &others, due);
-        let (monitor, ports) = (&mut running.monitor, &mut running.ports);
-        let (share, kernel) = (&mut running.share, &mut running.kernel);
-        match wish {
-            Wish::None => {}
-            Wish::Owner(token, request) => share.lend(kernel, bug, |objects| {
-                monitor.ask_owner(now, token, &request, objects, ports);
-            }),
-            Wish::Forget(token, span) => share.lend(kernel, bug, |objects| {
-                monitor.invalidate(now, token, 1, span, &all, objects, ports);
-            }),
-        }
-        running.regions.1 += 1;
         let begun = std::mem::take(&mut running.share.revoked);
+        ask(world, island, node, &wish);
         world.revoked.extend(begun);
         settled(world, island, node)?;
     }
     world.deliver(island, node);
     Ok(())
+}
+
+/// The monitor of a core is asked.
+pub(crate) fn ask(world: &mut World, island: usize, node: usize, wish: &Wish) {
+    let now = world.now;
+    let host = &mut world.islands[island];
+    let all: Vec<CoreId> = host.nodes.iter().map(|n| n.core).collect();
+    let Node { monitor, ports, share, kernel, regions, .. } = &mut host.nodes[node];
+    let bug = ports.bug();
+    (ports.clock, ports.spent) = (now, 0);
+    match wish {
+        Wish::None => {}
+        Wish::Owner(token, request) => share.lend(kernel, bug, |objects| {
+            monitor.ask_owner(now, *token, request, objects, ports);
+        }),
+        Wish::Forget(token, span) => share.lend(kernel, bug, |objects| {
+            monitor.invalidate(now, *token, 1, *span, &all, objects, ports);
+        }),
+    }
+    regions.1 += 1;
 }
 
 /// Looks at what has ended on a core.
@@ -127,7 +134,7 @@ fn accepted(world: &World, island: usize, owner: CoreId) -> bool {
         || ours.alive
             && theirs.alive
             && theirs.nodes.first().zip(ours.nodes.first()).is_some_and(|(t, o)| {
-                let known = |a: &crate::node::Node, b: &crate::node::Node| {
+                let known = |a: &Node, b: &Node| {
                     a.monitor.islands().get(b.core.island()).is_some_and(|i| {
                         i.epoch == b.monitor.epoch()
                             && i.state == skerry_urpc::formats::shell::IslandState::Up

@@ -70,13 +70,20 @@ pub fn types(world: &mut World, island: usize, node: usize) -> Result<(), String
         return Ok(());
     }
     let now = nodes[node].kernel.typed();
-    let before = std::mem::replace(&mut nodes[node].regions, (now, 0)).0;
-    let now = &nodes[node].regions.0;
+    let before = std::mem::replace(&mut nodes[node].regions, (now.clone(), 0)).0;
     for new in now.iter().filter(|region| before.binary_search(region).is_err()) {
-        for other in nodes.iter().filter(|n| n.core != nodes[node].core) {
+        for other in (0..nodes.len()).filter(|other| *other != node) {
             let clash = |r: &&Region| r.base < new.end && new.base < r.end && *r != new;
-            if let Some(clash) = other.regions.0.iter().find(clash) {
-                return Err(format!("{} has {new:x?}, {} has {clash:x?}", nodes[node].core, other.core));
+            if !nodes[other].regions.0.iter().any(|r| clash(&r)) {
+                continue;
+            }
+            // It may have been let go of since that was looked at.
+            nodes[other].regions = (nodes[other].kernel.typed(), 0);
+            if let Some(clash) = nodes[other].regions.0.iter().find(clash) {
+                return Err(format!(
+                    "{} has {new:x?}, {} has {clash:x?}",
+                    nodes[node].core, nodes[other].core
+                ));
             }
         }
     }

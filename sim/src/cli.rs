@@ -4,7 +4,7 @@ use crate::faults::{KINDS, Kinds};
 use crate::mutants::{self, MUTANTS, Mutant};
 use crate::plan::{self, Plan};
 use crate::topology::{FILES, Topology};
-use crate::{run, shrink};
+use crate::{figures, run, shrink};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 use std::error::Error;
@@ -27,6 +27,7 @@ usage: cargo xtask sim --topology T [--cores N] [--seed S] [--seeds COUNT] [--fa
   --mutant NAME    with a deliberate bug
   --trace          print what happens
   --no-shrink      do not look for a smaller plan that fails too
+  --figures        instead of all these: print what agreement costs (cargo xtask bench agreement)
   --speed          print how many seeds were played in a second
 ";
 
@@ -167,6 +168,10 @@ impl Options {
 /// # Errors
 /// What is wrong with the command line.
 pub fn main(args: Vec<OsString>) -> Result<bool, Box<dyn Error>> {
+    if args.iter().any(|arg| arg == "--figures") {
+        figures::print()?;
+        return Ok(true);
+    }
     let Some(options) = parse(args)? else {
         print!("{}", help());
         return Ok(true);

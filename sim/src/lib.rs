@@ -21,6 +21,7 @@
 //! | [`load`] | requests of domains, and whether each is answered once and in time |
 //! | [`check`] | what must hold at every step, and once all has calmed down |
 //! | [`raw`] | what telling all cores costs, by one line, by channels, by a tree |
+//! | [`figures`] | what agreement costs, in cycles: figures 6 to 8 of the paper |
 //! | [`shrink`] | a failing plan made small |
 //! | [`cli`], [`rng`] | the command line; the generator |
 //!
@@ -35,6 +36,7 @@ pub mod check;
 pub mod cli;
 pub mod ends;
 pub mod faults;
+pub mod figures;
 pub mod kernel;
 pub mod load;
 pub mod memory;

@@ -1,7 +1,8 @@
 //! What it costs to tell all cores of an island something and to hear from each of them that it was heard: the raw
 //! mechanisms of the paper's figure 6, without monitors. Closed forms over the same costs that messages have.
 //!
-//! (The fourth curve of the figure, buffers in memory local to who reads them, needs a line's home, which no cost here has.)
+//! A core that misses a line asks the package in whose memory it lies: if that is neither its own nor the one that has it, the
+//! question takes a way of its own. What that costs is asserted: what the way is longer than one within a package.
 //!
 //! Writing one line that all others poll moves it once for each of them, one after another, for it is in one cache. Lines of their
 //! own are independent: a core has several transfers under way, so each costs it but a part.
@@ -15,19 +16,35 @@ pub enum Pattern {
     Broadcast,
     /// Each through a channel.
     Unicast,
-    /// The first core of each package through a channel, the others by it.
+    /// The first core of each package through a channel, the others by it; all buffers lie in the sender's memory.
     Multicast,
+    /// The same with each package's buffers in its own memory, and the farthest package told first.
+    NumaMulticast,
+}
+
+impl Pattern {
+    /// All, with their names in figures.
+    pub const ALL: [(&str, Self); 4] = [
+        ("broadcast", Self::Broadcast),
+        ("unicast", Self::Unicast),
+        ("multicast", Self::Multicast),
+        ("numa_multicast", Self::NumaMulticast),
+    ];
 }
 
 /// One island of a machine.
 struct Costs<'a> {
     machine: &'a Topology,
     island: usize,
+    /// Buffers lie with core 0.
+    far: bool,
 }
 
 impl Costs<'_> {
     fn line(&self, a: u16, b: u16) -> u64 {
-        self.machine.path(self.island, a, b).line
+        let line = |a, b| self.machine.path(self.island, a, b).line;
+        let home = if self.far && a != 0 && b != 0 { line(b, 0).saturating_sub(line(0, 0)) } else { 0 };
+        line(a, b) + home
     }
 
     /// A core sends to others, one after another, from `start` on: when each has it, and when the core is done.
@@ -67,7 +84,7 @@ impl Costs<'_> {
 
 /// Cycles from core 0's decision to tell the first `cores` cores of an island until it has heard from all of them.
 pub fn cycles(machine: &Topology, island: usize, cores: u16, pattern: Pattern) -> u64 {
-    let costs = Costs { machine, island };
+    let costs = Costs { machine, island, far: pattern == Pattern::Multicast };
     let others: Vec<u16> = (1..cores).collect();
     if others.is_empty() {
         return 0;
@@ -90,9 +107,12 @@ pub fn cycles(machine: &Topology, island: usize, cores: u16, pattern: Pattern) -
             let (seen, free) = costs.tell(0, &others, 0);
             costs.hear(0, &others, &seen, free)
         }
-        Pattern::Multicast => {
+        Pattern::Multicast | Pattern::NumaMulticast => {
             let package = machine.islands[island].package;
-            let heads: Vec<u16> = (package..cores).step_by(package.into()).collect();
+            let mut heads: Vec<u16> = (package..cores).step_by(package.into()).collect();
+            if pattern == Pattern::NumaMulticast {
+                heads.sort_by_key(|&head| std::cmp::Reverse(costs.line(0, head)));
+            }
             // The sender is the head of its own package, whose cores come last.
             let own: Vec<u16> = (1..package.min(cores)).collect();
             let (seen, free) = costs.tell(0, &heads, 0);
@@ -118,8 +138,9 @@ mod tests {
         let at = |cores, pattern| cycles(&machine, 0, cores, pattern);
         let all = [Pattern::Broadcast, Pattern::Unicast, Pattern::Multicast];
         for cores in [16, 20, 24, 28, 32] {
-            let [broadcast, unicast, tree] = all.map(|pattern| at(cores, pattern));
+            let [broadcast, unicast, tree, numa] = Pattern::ALL.map(|(_, pattern)| at(cores, pattern));
             assert!(broadcast > unicast && unicast > tree, "{cores}: {broadcast} {unicast} {tree}");
+            assert!(tree > numa, "{cores}: {tree} {numa}");
         }
         // Linear for one line and for single channels; a tree grows by a package, not by a core.
         let [broadcast, unicast, tree] = all.map(|pattern| at(32, pattern) * 100 / at(16, pattern));

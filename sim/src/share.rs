@@ -229,6 +229,23 @@ impl Share {
         Wish::Forget(token, region.span())
     }
 
+    /// A domain asks for something, of the first RAM that it has; `make` says where what is made lies, and goes to.
+    pub(crate) fn begin(&mut self, what: What, make: Option<(Region, CPtr)>, due: u64) -> Wish {
+        let Some(&cap) = self.held.iter().find(|h| h.region.ty == CapType::Ram) else { return Wish::None };
+        let make = make.unwrap_or((cap.region, CPtr::NULL));
+        let token = self.ask(Asked { cap, what: Some(what), make, due, life: 1, crowded: true });
+        Wish::Owner(token, Request { owner: cap.owner, region: cap.region, what })
+    }
+
+    /// A domain wants a page forgotten everywhere.
+    pub(crate) fn forget_page(&mut self, due: u64) -> Wish {
+        let region = Region { ty: CapType::Frame, base: 0, len: PAGE_SIZE };
+        let cap = Held { at: CPtr::NULL, region, owner: self.core };
+        let make = (region, CPtr::NULL);
+        let token = self.ask(Asked { cap, what: None, make, due, life: 0, crowded: false });
+        Wish::Forget(token, region.span())
+    }
+
     fn ask(&mut self, mut asked: Asked) -> u32 {
         self.token += 1;
         let span = asked.cap.region.span();

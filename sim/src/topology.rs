@@ -231,6 +231,20 @@ impl Topology {
         Ok(self)
     }
 
+    /// The first island with so many packages, each joined with those whose numbers differ in one bit: what a larger machine of
+    /// the same parts may be. Further than it has costs for, a hop costs what the last one did.
+    ///
+    /// # Errors
+    /// If it has no island.
+    pub fn with_packages(&self, packages: usize) -> Result<Self, String> {
+        let shape = self.islands.first().ok_or("no island")?;
+        let row = |a: usize| (0..packages).map(|b| (a ^ b).count_ones() as u8).collect();
+        let hops = (0..packages).map(row).collect();
+        let cores = u16::try_from(packages * usize::from(shape.package)).map_err(|e| e.to_string())?;
+        let islands = vec![Shape { cores, hops, ..shape.clone() }];
+        Ok(Self { islands, links: Vec::new(), ..self.clone() })
+    }
+
     /// All cores.
     pub fn cores(&self) -> usize {
         self.islands.iter().map(|i| usize::from(i.cores)).sum()

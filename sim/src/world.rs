@@ -219,7 +219,7 @@ impl World {
     }
 
     /// Whether load and faults have ended, and all is as it should be.
-    fn at_rest(&self) -> bool {
+    pub(crate) fn at_rest(&self) -> bool {
         let over = !self.is_rough()
             && self.now > self.struck + self.plan.bound
             && self.next_fault == self.plan.faults.len()
@@ -254,7 +254,7 @@ impl World {
     }
 
     /// The next thing that happens.
-    fn step(&mut self) -> Result<(), String> {
+    pub(crate) fn step(&mut self) -> Result<(), String> {
         let Some(Reverse((at, _, item))) = self.agenda.pop() else {
             return Err("nothing happens any more".into());
         };

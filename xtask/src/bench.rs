@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: collects the figures that benchmarks print, one `name value unit` a line.
 
+mod agreement;
 mod entries;
 mod guest;
 
@@ -51,6 +52,10 @@ pub fn bench(name: Option<&str>) -> Result<ExitCode> {
             let result = native(package, &mut figures);
             figures.take(prefix, result);
         }
+    }
+    if figures.wants(agreement::NAME) {
+        let result = agreement::measure(&mut figures);
+        figures.take(agreement::NAME, result);
     }
     let (guests, entries) = (guest::wanted(&figures), entries::wanted(&figures));
     if guests || entries || figures.wants("size.") {

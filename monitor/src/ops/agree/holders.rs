@@ -120,6 +120,19 @@ impl Holders {
         }
     }
 
+    /// All have agreed that nothing is made yet of a part of `region`, which becomes `part`: whoever once held what was there
+    /// before may not ask for it any more, whatever is still on its way.
+    pub fn vacated(&mut self, region: &Region, part: &Region, asker: CoreId) {
+        let keys: Vec<Key> = self.overlapping(part.span()).map(|(key, _)| *key).collect();
+        for key in keys.into_iter().filter(|key| region.could_make(&key.region())) {
+            if key.region() != *part {
+                self.drop_entry(key);
+            } else if let Some(entry) = self.entries.get_mut(&key) {
+                entry.cores.retain(|&core| core == asker);
+            }
+        }
+    }
+
     /// Nothing that was made of `region` is left anywhere.
     pub fn revoked(&mut self, region: &Region) {
         let keys: Vec<Key> = self.overlapping(region.span()).map(|(key, _)| *key).collect();

@@ -318,6 +318,9 @@ impl Agreement {
         // Whoever holds nothing, or has refused, has locked nothing.
         op.members.retain(|m| m.said == Some(Said::Yes));
         let agreed = op.verdict.is_ok();
+        if agreed && op.work == Work::Retype && skerry_caps::types::of(op.region.ty).exclusive {
+            self.holders.vacated(&op.region, &op.part, op.asker.0);
+        }
         op.enter(if agreed { Phase::Committing } else { Phase::Aborting }, cx.due());
         if !agreed {
             self.unreserve(n);
