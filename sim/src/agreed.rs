@@ -89,6 +89,10 @@ pub(crate) fn settled(world: &mut World, island: usize, node: usize) -> Result<(
 /// What was said to be done is done.
 fn done(world: &mut World, island: usize, node: usize, asked: &Asked, token: u32) -> Result<(), String> {
     let (core, cap) = (world.islands[island].nodes[node].core, asked.cap);
+    // A core was silent for too long, and its island goes down with it: what it says in that turn nobody hears.
+    if world.islands[island].die {
+        return Ok(());
+    }
     match asked.what {
         None => {
             let page = cap.region.base / skerry_abi::PAGE_SIZE;
