@@ -55,6 +55,8 @@ pub struct Monitor {
     pub(crate) proc: ops::proc::State,
     pub(crate) endpoint: ops::endpoint::State,
     pub(crate) agree: ops::agree::glue::State,
+    pub(crate) tree: ops::tree::State,
+    pub(crate) knowledge: ops::knowledge::State,
     pub(crate) log: ops::log::State,
     pub(crate) leader: ops::leader::State,
     pub(crate) power: ops::power::State,
@@ -101,6 +103,8 @@ impl Monitor {
             proc: ops::proc::State::default(),
             endpoint: ops::endpoint::State::default(),
             agree: ops::agree::glue::State::new(core),
+            tree: ops::tree::State::default(),
+            knowledge: ops::knowledge::State::default(),
             log: ops::log::State::default(),
             leader: ops::leader::State::default(),
             power: ops::power::State::default(),
@@ -302,6 +306,7 @@ impl Monitor {
             self.proc_deadline(),
             self.endpoint_deadline(),
             self.agree_deadline(),
+            self.tree_deadline(),
             self.heartbeat_deadline(),
             self.power_deadline(),
             self.offline_deadline(),
@@ -321,6 +326,7 @@ impl Monitor {
         self.proc_tick(sink);
         self.endpoint_tick(sink);
         self.agree_tick();
+        self.tree_tick(sink);
         self.heartbeat_tick(sink);
         self.log_tick(sink);
         self.offline_tick(sink);

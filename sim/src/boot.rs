@@ -5,6 +5,7 @@ use crate::check;
 use crate::ends;
 use crate::faults::CORE_PAUSE;
 use crate::kernel::Core;
+use crate::knowledge;
 use crate::load::Load;
 use crate::memory::{LAYOUT, Memory};
 use crate::mutants::Bug;
@@ -107,6 +108,11 @@ impl World {
         ports.put(client, Load::client(cores));
         let server = monitor.open_server().expect("a new monitor has channels to spare");
         ports.put(server, Load::client(cores));
+        let skb = (core.local() == 0).then(|| {
+            let chan = monitor.open_knowledge().expect("a new monitor has channels to spare");
+            ports.put(chan, Load::client(cores));
+            (chan, knowledge::service(&self.plan.machine, core.island(), monitor.epoch()))
+        });
         let events = vec![(self.now, Event::Start)];
         let (server, ends) = ((server, Server::default()), ends::Ends::default());
         let (wake, look) = (u64::MAX, self.now);
@@ -125,6 +131,7 @@ impl World {
             server,
             share,
             settled,
+            skb,
             ends,
             events,
             paused_until,

@@ -198,6 +198,13 @@ pub fn at_rest(world: &World) -> Result<(), String> {
             }
         }
     }
+    for first in nodes().filter(|n| n.monitor.is_first()) {
+        let island = first.core.island();
+        let up = first.monitor.islands().get(island).map_or(0, |own| own.cores_up());
+        if up > 2 && !first.monitor.has_tree() {
+            return Err(format!("{} tells each of {up} cores itself", first.core));
+        }
+    }
     let ends = nodes().map(|n| n.monitor.endpoints_open()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     if ends.0 != ends.1 {
         return Err(format!("{} proxies, but {} ends of proxies", ends.0, ends.1));

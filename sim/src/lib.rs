@@ -17,7 +17,7 @@
 //! | [`share`] | domains that share capabilities, and what monitors agree on about them |
 //! | [`agreed`] | what must hold of that |
 //! | [`memory`] | an island's memory for channels: blocks, each a frame of the first core |
-//! | [`server`], [`ends`] | a process server; endpoints that are offered, and proxies for them |
+//! | [`server`], [`knowledge`], [`ends`] | a process server; an island's knowledge base; endpoints that are offered, and proxies for them |
 //! | [`load`] | requests of domains, and whether each is answered once and in time |
 //! | [`check`] | what must hold at every step, and once all has calmed down |
 //! | [`raw`] | what telling all cores costs, by one line, by channels, by a tree |
@@ -38,6 +38,7 @@ pub mod ends;
 pub mod faults;
 pub mod figures;
 pub mod kernel;
+pub mod knowledge;
 pub mod load;
 pub mod memory;
 pub mod mutants;

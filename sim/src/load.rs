@@ -53,6 +53,10 @@ const ROOM: (usize, usize) = (4, 8);
 /// Bounds by which an answer may be later than its monitor gives it up: what is queued before and behind it.
 const SLACK: u64 = 4;
 
+/// Bounds that a table of all cores may take: it comes a few lines a turn, and a first monitor's turns are long while its
+/// cores come up and make channels for its tree.
+const TABLE: u64 = 8;
+
 impl Load {
     /// No requests yet.
     pub fn new(bound: u64) -> Self {
@@ -83,7 +87,7 @@ impl Load {
                 let query = StreamQuery { from, to, count, ..StreamQuery::default() };
                 self.ask(node, &query, (from, to), count, now, stream_bounds(count) + SLACK, false);
             }
-            8 => self.ask(node, &CoresQuery::default(), (from, to), 0, now, 4, false),
+            8 => self.ask(node, &CoresQuery::default(), (from, to), 0, now, TABLE, false),
             9 => self.ask(node, &IslandsQuery::default(), (from, to), 0, now, 4, false),
             10..14 => self.process(node, to, now, rng),
             14..21 => {

@@ -8,6 +8,7 @@ use crate::ports::{Port, Ports};
 use crate::rng::Rng;
 use crate::server::Server;
 use crate::share::Share;
+use skerry_app_skb::Service;
 use skerry_hal::{CoreId, Epoch, IslandId};
 use skerry_monitor::{Chan, Event, Monitor};
 use skerry_urpc::Message;
@@ -46,6 +47,8 @@ pub struct Node {
     pub share: Share,
     /// Requests of theirs that have ended.
     pub settled: Vec<(u32, Result<(), Refusal>)>,
+    /// The first core: the knowledge base of its island, and the channel to it.
+    pub skb: Option<(Chan, Service)>,
     /// Domains with endpoints.
     pub ends: Ends,
     /// What comes to the monitor later, and when.
@@ -81,6 +84,7 @@ impl Node {
             self.monitor.handle(now, event, &mut self.ports);
         }
         self.serve(now, rng, bound);
+        self.know(now);
         let count = self.ports.ports.len();
         self.ports.spent += count as u64 * self.ports.cost.poll;
         let first = rng.below(count as u64) as usize;
@@ -131,6 +135,17 @@ impl Node {
         }
         if self.ports.late > 0 && rng.one_in(16) {
             self.ports.hold[chan.0 as usize] = now + rng.below(self.ports.late);
+        }
+    }
+
+    /// Lets the knowledge base take what the monitor has said, and answer.
+    fn know(&mut self, now: u64) {
+        let Some((chan, service)) = &mut self.skb else { return };
+        if let Some(Port::Client { inbox, .. }) = self.ports.ports.get_mut(usize::from(chan.0)) {
+            inbox.drain(..).for_each(|message| service.take(&message));
+        }
+        while let Some(message) = service.outgoing() {
+            self.monitor.message(now, *chan, &message, &mut self.ports);
         }
     }
 
@@ -194,7 +209,8 @@ impl Node {
         let events = self.events.iter().map(|(due, _)| *due);
         let looks = (!self.ports.links.is_empty()).then_some(self.look);
         // Room comes without a message, and what is said to domains of this core does; an answer may be there at once.
-        let asked = [self.client, self.server.0].into_iter().any(|chan| {
+        let skb = self.skb.as_ref().map(|(chan, _)| *chan);
+        let asked = [self.client, self.server.0].into_iter().chain(skb).any(|chan| {
             matches!(&self.ports.ports[chan.0 as usize], Port::Client { inbox, .. } if !inbox.is_empty())
         });
         let acts = !self.ports.actions.is_empty() || self.monitor.wants_to_agree();

@@ -250,6 +250,12 @@ impl Topology {
         self.islands.iter().map(|i| usize::from(i.cores)).sum()
     }
 
+    /// Packages of an island of which cores are in use.
+    pub fn packages(&self, island: usize) -> u16 {
+        let shape = &self.islands[island];
+        shape.cores.div_ceil(shape.package)
+    }
+
     /// What a message from core `a` to core `b` of an island costs.
     pub fn path(&self, island: usize, a: u16, b: u16) -> Path {
         let shape = &self.islands[island];

@@ -1,7 +1,7 @@
 //! A bounded set of records.
 
 use crate::rules::hash;
-use crate::{Fact, IslandId, Origin, Record, View, WireError, WireRecord};
+use crate::{Epoch, Fact, IslandId, Origin, Record, View, WireError, WireRecord};
 use alloc::vec::Vec;
 use core::fmt;
 use hashbrown::HashTable;
@@ -107,6 +107,19 @@ impl Store {
     /// Removes all that an island learnt: it was given up. Answers how many records went.
     pub fn forget(&mut self, island: IslandId) -> usize {
         self.retain(|r| r.origin.island != island)
+    }
+
+    /// What an island learnt counts in another epoch from now on: it was given up, and is back with all that it knows.
+    pub fn carry_over(&mut self, island: IslandId, epoch: Epoch) {
+        let records = core::mem::take(&mut self.records);
+        self.places.clear();
+        for mut record in records {
+            if record.origin.island == island {
+                record.origin.epoch = epoch;
+            }
+            // There is room: there were at least as many.
+            let _new = self.insert(record);
+        }
     }
 
     /// All records.

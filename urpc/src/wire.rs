@@ -41,6 +41,8 @@ const _: () = assert!(size_of::<Header>() == 8 * HEADER_WORDS);
 pub mod flags {
     /// The message answers one with the same request number.
     pub const REPLY: u8 = 1;
+    /// The receiver hands it on to the cores that it is an aggregation node for, as seen from the sender.
+    pub const HAND_ON: u8 = 2;
 }
 
 /// The fixed-size content of one kind of message.

@@ -27,12 +27,16 @@ const LIMITS: Limits =
 
 fn main(mut domain: Domain) {
     let Some(chan) = Chan::listed(&mut domain, Peer::Monitor) else { return };
+    let (home, epoch) = match CommandLine::parse(domain.info.args().as_bytes()) {
+        Ok(line) => (line.island, line.epoch),
+        Err(error) => return error!("{error}"),
+    };
     let mut knowledge = Knowledge::new(facts(&mut domain), LIMITS);
     if let Err(error) = policy::load(&mut knowledge) {
         error!("{error}");
     }
     info!("{} facts, {} texts of rules", knowledge.store().len(), knowledge.texts().count());
-    serve(Service::new(knowledge), chan);
+    serve(Service::new(knowledge, home, epoch), chan);
 }
 
 fn facts(domain: &mut Domain) -> Store {
@@ -76,6 +80,9 @@ fn round(service: &mut Service, monitor: &mut Chan, unsent: &mut Option<Message>
     while let Ok(Some(message)) = monitor.try_recv() {
         service.take(&message);
         news = true;
+    }
+    while let Some(error) = service.next_fault() {
+        warn!("{error}");
     }
     while let Some(message) = unsent.take().or_else(|| service.outgoing()) {
         if monitor.try_send(&message).is_err() {

@@ -4,11 +4,15 @@ use crate::table;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use skerry_hal::CoreId;
+use skerry_hal::{CoreId, Epoch, IslandId};
+use skerry_skb::policy::MulticastTree;
 use skerry_skb::rules::Knowledge;
+use skerry_skb::{Offline, Origin, Record, Source, StoreError};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::knowledge::{Ask, MAX_TEXT, What};
+use skerry_urpc::formats::knowledge::{
+    Advisor, Ask, CoreNews, EDGES, IslandNews, MAX_TEXT, TreePart, TreeQuery, What,
+};
 use skerry_urpc::formats::proc::{Credit, Done, Leave, Output, ProcessState, WINDOW};
 use skerry_urpc::wire::{Header, encode};
 
@@ -30,21 +34,32 @@ struct Asker {
 /// A knowledge base and those who ask it.
 pub struct Service {
     knowledge: Knowledge,
+    home: IslandId,
+    /// The epoch of this island, as far as it is known.
+    epoch: Epoch,
+    /// What the monitors have asked for.
+    advice: VecDeque<Message>,
+    faults: VecDeque<StoreError>,
     askers: Vec<Asker>,
     /// What those hear who cannot be asked for more.
     refused: VecDeque<(Who, Refusal)>,
 }
 
 impl Service {
-    /// Answers from what is known.
-    pub const fn new(knowledge: Knowledge) -> Self {
-        Self { knowledge, askers: Vec::new(), refused: VecDeque::new() }
+    /// Answers from what is known on this island.
+    pub fn new(knowledge: Knowledge, home: IslandId, epoch: Epoch) -> Self {
+        let (askers, refused) = (Vec::new(), VecDeque::new());
+        let (advice, faults) = (VecDeque::new(), VecDeque::new());
+        Self { knowledge, home, epoch, advice, faults, askers, refused }
     }
 
     /// A message from the monitor.
     pub fn take(&mut self, message: &Message) {
         let Header { src, request, .. } = message.header();
         let who = (src, request);
+        if Advisor::dispatch(self, message, src).is_ok() {
+            return;
+        }
         let known = self.askers.iter().position(|asker| asker.who == who);
         if message.body::<Leave>().is_some() {
             self.askers.retain(|asker| asker.who != who);
@@ -96,6 +111,7 @@ impl Service {
     fn answer(&mut self, what: What, text: &str) -> Result<Vec<String>, String> {
         let told = |error: skerry_skb::rules::RuleError| alloc::format!("skb: {error}");
         match what {
+            What::Follow => Err(String::from("skb: not yet")),
             What::Question => self.knowledge.ask(text).map(|answer| table::lines(&answer)).map_err(told),
             What::Rules => {
                 let text = text.trim();
@@ -119,8 +135,16 @@ impl Service {
         self.refused.push_back((who, refusal));
     }
 
+    /// What could not be kept, for the log.
+    pub fn next_fault(&mut self) -> Option<StoreError> {
+        self.faults.pop_front()
+    }
+
     /// The next message to the monitor, if there is one that may be sent.
     pub fn outgoing(&mut self) -> Option<Message> {
+        if let Some(message) = self.advice.pop_front() {
+            return Some(message);
+        }
         let to = |(dst, request): Who| Header { dst, request, ..Header::default() };
         if let Some((who, refusal)) = self.refused.pop_front() {
             return Some(encode(&to(who), &Done { refusal: refusal as u16, ..Done::default() }));
@@ -140,6 +164,45 @@ impl Service {
     }
 }
 
+/// What monitors say, each with the core of its own.
+impl Advisor<CoreId> for Service {
+    type Outcome = ();
+
+    fn tree_query(&mut self, query: &TreeQuery, source: CoreId) {
+        // Where rules are at fault everybody is told directly; whoever asks for what they say hears of the fault.
+        let tree = MulticastTree::of(&mut self.knowledge, source);
+        let branches = tree.map(|tree| tree.branches).unwrap_or_default();
+        let inside = |core: &CoreId| core.island() == source.island();
+        let edges = branches.iter().flat_map(|b| b.children.iter().map(|&child| [b.parent, child]));
+        let edges: Vec<[CoreId; 2]> = edges.filter(|edge| edge.iter().all(inside)).collect();
+        let (header, count) = (Header { dst: source, ..Header::default() }, edges.len() as u16);
+        for n in 0..edges.len().div_ceil(EDGES).max(1) {
+            let some = &edges[n * EDGES..edges.len().min((n + 1) * EDGES)];
+            let (version, place) = (query.version, (n * EDGES) as u16);
+            let mut part = TreePart { version, place, count, ..TreePart::default() };
+            part.edges[..some.len()].copy_from_slice(some);
+            self.advice.push_back(encode(&header, &part));
+        }
+    }
+
+    fn core_news(&mut self, news: &CoreNews, _: CoreId) {
+        let origin = Origin { island: self.home, epoch: self.epoch, source: Source::Discovered };
+        let record = Record { fact: Offline { core: news.core }.into(), origin };
+        if news.up != 0 {
+            self.knowledge.remove(&record);
+        } else if let Err(error) = self.knowledge.insert(record) {
+            self.faults.push_back(error);
+        }
+    }
+
+    fn island_news(&mut self, news: &IslandNews, _: CoreId) {
+        if news.island == self.home {
+            self.epoch = news.epoch;
+            self.knowledge.carry_over(self.home, news.epoch);
+        }
+    }
+}
+
 /// A line in pieces.
 fn pieces(line: &str) -> impl Iterator<Item = Output> + use<'_> {
     let bytes = line.as_bytes();
@@ -156,7 +219,6 @@ fn pieces(line: &str) -> impl Iterator<Item = Output> + use<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skerry_hal::IslandId;
     use skerry_skb::Store;
     use skerry_skb::rules::Limits;
     use skerry_urpc::formats::knowledge;
@@ -167,7 +229,7 @@ mod tests {
     fn service() -> Service {
         let mut knowledge = Knowledge::new(Store::default(), Limits::default());
         knowledge.load("test", "n(0). n(N + 1) :- n(N), N < 99. word(\"two words\"). word(one).").unwrap();
-        Service::new(knowledge)
+        Service::new(knowledge, IslandId(1), Epoch(1))
     }
 
     fn send(service: &mut Service, (src, request): Who, body: &impl Body) {

@@ -298,6 +298,7 @@ impl Monitor {
 
     /// Somebody may go on: there is a channel now, or it is known that there will be none.
     fn bound_or_not(&mut self, sink: &mut dyn Sink) {
+        self.tree_bound(sink);
         self.ping_bound(sink);
         self.endpoint_bound(sink);
         self.stream_bound(sink);

@@ -54,15 +54,17 @@ impl Monitor {
             return;
         }
         let header = self.header(CoreId::default(), 0);
-        for (chan, entry) in self.chans.iter_mut().filter(|(_, e)| e.up) {
-            let dst = match entry.role {
-                Role::Core(core) => core,
-                Role::Link(n) => CoreId::new(self.membership.links[n as usize].peer, 0),
-                Role::Free | Role::Client | Role::Server => continue,
-            };
-            let message = wire::encode(&Header { dst, ..header }, body);
-            if Some(chan) != except && entry.send(chan, &message, sink).is_err() {
+        for (chan, dst, flags) in self.told_directly(except) {
+            let message = wire::encode(&Header { dst, flags, ..header }, body);
+            let Some(entry) = self.chans.get_mut(chan) else { continue };
+            if entry.send(chan, &message, sink).is_err() {
                 entry.sync.add(island);
+                let behind = self.tree_behind(dst);
+                for (_, entry) in self.chans.iter_mut() {
+                    if matches!(entry.role, Role::Core(core) if behind.contains(&core)) {
+                        entry.sync.add(island);
+                    }
+                }
             }
         }
     }

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use skerry_hal::CoreId;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::log::{PIECE, pieces};
-use skerry_urpc::formats::monitor::{CoreState, LogDropped, LogText, SetLogLevel};
+use skerry_urpc::formats::monitor::{LogDropped, LogText, SetLogLevel};
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -102,21 +102,8 @@ impl Monitor {
         if level > 5 {
             return Err(Refusal::BadRequest);
         }
-        let up: Vec<CoreId> = self
-            .islands
-            .iter()
-            .flat_map(|(id, i)| {
-                i.cores.iter().enumerate().map(move |(n, c)| (CoreId::new(id, n as u16), c.state))
-            })
-            .filter(|&(core, state)| state == CoreState::Up && core != self.core)
-            .map(|(core, _)| core)
-            .collect();
         let body = SetLogLevel { level, ..SetLogLevel::default() };
-        for core in up {
-            if self.status_of(core).is_ok() {
-                self.send_body(core, 0, &body, sink);
-            }
-        }
+        self.multicast_everywhere(&body, sink);
         sink.act(Action::LogLevel { level });
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::table::{Core, Merge};
 use alloc::vec::Vec;
 use skerry_hal::{CoreId, Epoch, Isa, IslandId};
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::monitor::{CoreAd, CoreState, IslandAd};
+use skerry_urpc::formats::monitor::{CoreAd, CoreState, IslandAd, IslandQuery};
 use skerry_urpc::formats::shell::IslandState;
 use skerry_urpc::wire::Header;
 
@@ -191,7 +191,14 @@ impl Monitor {
             }
             Merge::Old => {}
             Merge::Stale => self.counters.stale += 1,
-            Merge::Bad => self.counters.bad += 1,
+            Merge::Bad => {
+                self.counters.bad += 1;
+                // It may have overtaken what says that this island is there, on the other way that there is to here.
+                if !self.is_first() {
+                    let query = IslandQuery { island: ad.core.island(), ..IslandQuery::default() };
+                    self.send_body(header.src, 0, &query, sink);
+                }
+            }
         }
     }
 
@@ -207,11 +214,13 @@ impl Monitor {
         core.state = CoreState::Up;
         (core.isa, core.node, core.channels, core.frequency) =
             (Some(isa), ad.node, ad.channels, ad.frequency);
-        self.changed_core(ad.core, sink);
-        if first {
-            self.on_core_up(ad.core, chan, sink);
-            self.sync_from_start(chan, sink);
+        if !first {
+            // How many channels it has says nothing of its island.
+            return self.say_core(ad.core, sink);
         }
+        self.changed_core(ad.core, sink);
+        self.on_core_up(ad.core, chan, sink);
+        self.sync_from_start(chan, sink);
     }
 
     /// Whether what an island advertises may come this way: from its first monitor over a link, for another island, or
@@ -227,7 +236,8 @@ impl Monitor {
                 let peer = self.membership.links.get(n as usize).map(|l| CoreId::new(l.peer, 0));
                 Some(header.src) == peer
             }
-            Role::Core(core) => !self.is_first() && core.local() == 0 && header.src == core,
+            // By way of an aggregation node, perhaps.
+            Role::Core(_) => !self.is_first() && header.src == CoreId::new(self.island, 0),
             Role::Free | Role::Client | Role::Server => false,
         }
     }
@@ -251,13 +261,17 @@ impl Monitor {
 
     /// A core of the own island changed: say so.
     pub(crate) fn changed_core(&mut self, core: CoreId, sink: &mut dyn Sink) {
+        self.say_core(core, sink);
+        self.changed_own(sink);
+    }
+
+    fn say_core(&mut self, core: CoreId, sink: &mut dyn Sink) {
         if let Some(entry) = self.islands.core_mut(core) {
             entry.seq += 1;
         }
         if let Some(ad) = self.core_ad(core) {
             self.flood(core.island(), &ad, None, sink);
         }
-        self.changed_own(sink);
     }
 }
 

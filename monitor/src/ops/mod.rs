@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`membership`] | which islands and cores there are; links; what is lost, in which epoch |
 //! | [`flood`] | how that spreads |
+//! | [`tree`] | multicast: to whom a core tells what, and who hands on |
+//! | [`knowledge`] | what the island's knowledge base is told and asked by the monitors |
 //! | [`start`] | the other cores of the island, in order |
 //! | [`bind`] | channels between cores of the island, made when first used |
 //! | [`heartbeat`] | whether the island's cores live |
@@ -26,6 +28,7 @@ pub mod client;
 pub mod endpoint;
 pub mod flood;
 pub mod heartbeat;
+pub mod knowledge;
 pub mod leader;
 pub mod log;
 pub mod membership;
@@ -37,12 +40,14 @@ pub mod program;
 pub mod start;
 pub mod status;
 pub mod stream;
+pub mod tree;
 
 use crate::{Chan, Monitor, Sink};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
+use skerry_urpc::formats::knowledge::TreeQuery;
 use skerry_urpc::formats::monitor::*;
-use skerry_urpc::wire::{Body, Header};
+use skerry_urpc::wire::{Body, Header, flags};
 
 /// How a message came to be delivered.
 pub(crate) struct Arrival<'a> {
@@ -158,6 +163,15 @@ impl Peer<Arrival<'_>> for Monitor {
     fn endpoint_closed(&mut self, body: &EndpointClosed, at: Arrival<'_>) {
         self.on_endpoint_closed(body, at.header, at.sink);
     }
+    fn tree_branch(&mut self, body: &TreeBranch, at: Arrival<'_>) {
+        self.on_tree_branch(body, at.header, at.sink);
+    }
+    fn tree_ready(&mut self, body: &TreeReady, at: Arrival<'_>) {
+        self.on_tree_ready(body, at.header);
+    }
+    fn tree_missed(&mut self, body: &TreeMissed, at: Arrival<'_>) {
+        self.on_tree_missed(body, at.header, at.sink);
+    }
     fn program_start(&mut self, body: &ProgramStart, at: Arrival<'_>) {
         self.on_program_start(body, at.chan, at.header, at.sink);
     }
@@ -168,11 +182,17 @@ impl Monitor {
     /// allegation.
     #[cold]
     pub(crate) fn deliver(&mut self, chan: Chan, message: &Message, header: &Header, sink: &mut dyn Sink) {
+        if header.flags & flags::HAND_ON != 0 {
+            self.hand_on(message, header, sink);
+        }
         if proc::is_proc(message.kind) {
             return self.on_proc(message, header, sink);
         }
         if agree::glue::is_agree(message.kind) {
             return self.on_agree(message, header, sink);
+        }
+        if knowledge::is_advice(message.kind) {
+            return self.on_advice(message, header, sink);
         }
         if let Err(at) = Peer::dispatch(self, message, Arrival { chan, header, number: message.flags, sink })
         {
@@ -188,6 +208,9 @@ impl Monitor {
         }
         if agree::glue::is_agree(fault.kind) {
             return self.agree_fault(fault, header);
+        }
+        if fault.kind == TreeQuery::KIND {
+            return self.tree_refused();
         }
         self.endpoint_fault(fault, header.request, refusal, sink);
         self.proc_fault(header.request, refusal, sink);

@@ -117,6 +117,11 @@ impl Monitor {
         self.proc.knowledge
     }
 
+    /// The channel to it.
+    pub(crate) fn knowledge_chan(&self) -> Option<Chan> {
+        self.proc.knowledge
+    }
+
     /// How many requests to servers are open: those of clients here, and those at the server here.
     pub fn open_requests(&self) -> (usize, usize) {
         (self.proc.sessions.iter().flatten().count(), self.proc.askers.len())
@@ -303,6 +308,9 @@ impl Monitor {
     pub(crate) fn server_message(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
         if self.proc.server == Some(chan) && self.server_retired(message, sink) {
             return;
+        }
+        if self.proc.knowledge == Some(chan) && super::knowledge::is_advice(message.kind) {
+            return self.knowledge_says(message, sink);
         }
         if let Some(piece) = message.body::<LogText>() {
             return self.on_server_log(&piece, chan, sink);

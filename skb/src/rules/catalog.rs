@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What is known of a relation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Info {
     pub name: String,
     pub columns: usize,
@@ -22,7 +22,7 @@ pub(super) struct Info {
 pub(super) const ORIGIN: [&str; 3] = ["island", "epoch", "source"];
 
 /// All relations.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Catalog {
     relations: Vec<Info>,
     by_name: BTreeMap<String, usize>,

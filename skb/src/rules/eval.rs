@@ -39,7 +39,7 @@ impl Default for Limits {
 pub(super) type Stop = (usize, Position, Fault);
 
 /// Relations, some of which are complete, and the rules for the others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Engine {
     pub catalog: Catalog,
     pub values: Values,

@@ -9,7 +9,7 @@ use super::parse;
 use super::relation::Relation;
 use super::strata::strata;
 use super::value::{Const, Datum, Values};
-use crate::{Fact, IslandId, Record, Store, StoreError};
+use crate::{Epoch, Fact, IslandId, Record, Store, StoreError};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -18,7 +18,7 @@ const ANSWER: &str = "?";
 
 /// A store of facts, and texts of rules over them. What follows is worked out when it is first asked for, and kept until
 /// a fact or a rule changes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Knowledge {
     store: Store,
     texts: Vec<(String, Vec<Clause>)>,
@@ -68,6 +68,15 @@ impl Knowledge {
         let gone = self.store.forget(island);
         self.changed(gone > 0);
         gone
+    }
+
+    /// What an island learnt counts in this epoch.
+    pub fn carry_over(&mut self, island: IslandId, epoch: Epoch) {
+        let other = |record: &Record| record.origin.island == island && record.origin.epoch != epoch;
+        if self.store.iter().any(other) {
+            self.store.carry_over(island, epoch);
+            self.changed(true);
+        }
     }
 
     fn changed(&mut self, changed: bool) {

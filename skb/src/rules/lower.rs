@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 pub(super) const COLUMNS: usize = 16;
 
 /// A rule, ready to be planned.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rule {
     /// The number of the text, and where in it.
     pub text: usize,
@@ -26,7 +26,7 @@ pub(super) struct Rule {
 }
 
 /// A column of a head.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Column {
     Plain(Expr),
     Aggregate(Aggregate, Vec<Expr>),
@@ -34,7 +34,7 @@ pub(super) enum Column {
 }
 
 /// A part of a body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Step {
     Atom { at: Position, relation: usize, negated: bool, slots: Vec<Slot> },
     Compare { at: Position, left: Expr, cmp: Cmp, right: Expr },

@@ -30,7 +30,7 @@ pub(super) enum Range {
 }
 
 /// An operation on the registers, one of which belongs to each variable.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Op {
     /// For every tuple with this key: binds, checks, goes on.
     Match {

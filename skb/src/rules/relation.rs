@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 pub(super) const END: u32 = u32::MAX;
 
 /// A set of tuples.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Relation {
     columns: usize,
     values: Vec<Value>,
@@ -23,7 +23,7 @@ pub(super) struct Relation {
     indexes: Vec<Index>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Index {
     columns: Box<[u8]>,
     /// The latest tuple with each key.

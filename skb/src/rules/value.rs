@@ -88,7 +88,7 @@ impl Value {
 }
 
 /// All values that are no small numbers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Values {
     table: Vec<Const>,
     places: HashTable<u32>,

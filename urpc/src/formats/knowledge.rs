@@ -10,6 +10,11 @@
 //! [`proc::Credit`]: super::proc::Credit
 //! [`proc::Done`]: super::proc::Done
 //! [`proc::Leave`]: super::proc::Leave
+//!
+//! The monitors of an island talk to it without such sessions: the first tells it what cores and islands come and go, and
+//! all ask for what they keep.
+
+use skerry_hal::{CoreId, Epoch, IslandId};
 
 /// Whether a kind is a request to a knowledge base.
 pub const fn is_request(kind: u16) -> bool {
@@ -27,6 +32,9 @@ pub enum What {
     Question = 0,
     /// A name, and after the first blank rules, which replace those of that name; without any they are taken away.
     Rules = 1,
+    /// Nothing: all facts of the island are wanted, and from then on what changes. Each is a line of bytes: 1 if it holds
+    /// and 0 if it does no longer, and its record without the zeros at its end.
+    Follow = 2,
 }
 
 impl What {
@@ -35,6 +43,7 @@ impl What {
         match raw {
             0 => Some(Self::Question),
             1 => Some(Self::Rules),
+            2 => Some(Self::Follow),
             _ => None,
         }
     }
@@ -57,7 +66,50 @@ interface! {
             text: [u8; 28],
         }
     }
+    /// What it takes from the monitors of its island.
+    trait Advisor as ToAdvisor {
+        /// Asks for the multicast tree of the core that asks; answered with [`TreePart`]s.
+        fn tree_query(TreeQuery) = 0x0810 {
+            /// The asker's number for the question.
+            version: u32,
+        }
+        /// A core of the island comes or goes.
+        fn core_news(CoreNews) = 0x0811 {
+            /// Which.
+            core: CoreId,
+            /// 1 if it takes part.
+            up: u8,
+        }
+        /// An island comes or goes; the own one, that it has another epoch.
+        fn island_news(IslandNews) = 0x0812 {
+            /// Which.
+            island: IslandId,
+            /// 1 if it can be reached.
+            up: u8,
+            /// 0.
+            reserved: u8,
+            /// In which epoch; what was learnt in others is void.
+            epoch: Epoch,
+        }
+    }
+    /// What they take from it.
+    trait Advised as ToAdvised {
+        /// Part of a multicast tree: of its edges within the island, those from `place` on.
+        fn tree_part(TreePart) = 0x0818 {
+            /// As in the question.
+            version: u32,
+            /// How many edges came before.
+            place: u16,
+            /// How many there are in all; each part but the last is full.
+            count: u16,
+            /// Who tells whom, in this order.
+            edges: [[CoreId; 2]; EDGES],
+        }
+    }
 }
+
+/// Edges of a tree in one message.
+pub const EDGES: usize = 3;
 
 /// The pieces of a text: as many as its length takes, and one at least.
 pub fn pieces(what: What, text: &[u8]) -> impl Iterator<Item = Ask> + use<'_> {
@@ -81,6 +133,7 @@ mod tests {
     #[test]
     fn its_requests_are_nobody_elses() {
         assert!(is_request(Ask::KIND));
+        assert!(!is_request(TreeQuery::KIND) && !is_request(TreePart::KIND));
         assert!(!is_request(proc::Credit::KIND) && !is_request(device::RandomQuery::KIND));
         assert!(!proc::is_request(Ask::KIND) && !device::is_request(Ask::KIND) && !proc::is_answer(Ask::KIND));
     }

@@ -322,6 +322,28 @@ interface! {
             /// A [`Refusal`](super::refusal::Refusal) code.
             refusal: u16,
         }
+        /// For what the sender multicasts, the receiver is an aggregation node: it hands on to these cores. Answered with
+        /// [`TreeReady`] when there is a channel to each.
+        fn tree_branch(TreeBranch) = 0x0190 {
+            /// The sender's number for the tree; a new one replaces the old.
+            version: u32,
+            /// How many cores came before.
+            place: u16,
+            /// How many there are in all; each part but the last is full.
+            count: u16,
+            /// Some of them, in the order in which they are told.
+            cores: [CoreId; BRANCH],
+        }
+        /// Answers [`TreeBranch`].
+        fn tree_ready(TreeReady) = 0x0191 {
+            /// As there.
+            version: u32,
+        }
+        /// Something that the receiver multicast did not get to a core, or made no sense there.
+        fn tree_missed(TreeMissed) = 0x0192 {
+            /// Which; the aggregation node itself stands for all that it hands on to.
+            core: CoreId,
+        }
         /// Asks the first monitor at the other end of a link to run the other half of a benchmark, over two domain channels
         /// of the window that the asker has taken and cleared.
         fn program_start(ProgramStart) = 0x0170 {
@@ -330,6 +352,9 @@ interface! {
         }
     }
 }
+
+/// Cores in one [`TreeBranch`].
+pub const BRANCH: usize = 6;
 
 /// The check words of message `seq` of a stream: an invertible mix (the finaliser of SplitMix64), so that swapped or
 /// torn words are found.

@@ -131,6 +131,8 @@ impl Monitor {
         self.proc_recheck(sink);
         self.endpoint_recheck(sink);
         self.agree_recheck();
+        self.knowledge_recheck(sink);
+        self.tree_recheck(sink);
     }
 
     pub(crate) fn membership_deadline(&self) -> Option<u64> {
