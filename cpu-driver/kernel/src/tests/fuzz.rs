@@ -111,7 +111,7 @@ impl Dice {
         let plausible: &[u64] = match op {
             // Objects where the furniture is, as a monitor names them; some of another core's.
             81 | 85 | 87 => {
-                let ty = [1, 2, 2, 5][self.below(4) as usize] | 0x1_ff00 * u32::from(op == 81);
+                let ty = [1, 2, 2, 5][self.below(4) as usize] | (0x1_ff00 * u32::from(op == 81));
                 let len = [1, 4, 4, 64][self.below(4) as usize] * PAGE_SIZE;
                 let at = self.furniture + self.below(64) * PAGE_SIZE;
                 let at = if self.below(4) == 0 { at + (1 << 32) } else { at };
