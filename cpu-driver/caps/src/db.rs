@@ -85,14 +85,14 @@ impl Db {
     pub fn adopt<S: Store>(&mut self, store: &mut S, at: SlotRef, mut cap: Cap) -> Result<(), Error> {
         let own = cap.owner == self.core;
         if let Some(first) = self.first(store, cap.class()) {
-            let there = store.slot(first).cap().ok_or(Error::EmptySlot)?;
-            if self.is_locked(store, first) {
+            let there = store.slot(first);
+            if there.has_flag(FLAG_BUSY) {
                 return Err(Error::Busy);
             }
-            if there.owner != cap.owner {
+            if there.owner() != cap.owner {
                 return Err(Error::Overlap);
             }
-            cap.level = there.level;
+            cap.level = there.level();
         } else {
             self.check_adopt(store, &cap, own)?;
         }
@@ -111,9 +111,8 @@ impl Db {
         let mut found = self.ram.overlap_after(store, Class::FIRST, cap.base, cap.end());
         while !found.is_none() {
             let slot = store.slot(found);
-            let over = slot.cap().ok_or(Error::EmptySlot)?;
-            let may = over.owner == cap.owner && (!own || slot.has_flag(FLAG_REMOTE));
-            if over.base <= cap.base && over.end() >= cap.end() {
+            let may = slot.owner() == cap.owner && (!own || slot.has_flag(FLAG_REMOTE));
+            if slot.place <= cap.base && slot.far() >= cap.end() {
                 // What holds more comes first, so the last one that holds all of it is who it was given to.
                 theirs = may;
             } else if !may {
@@ -130,9 +129,7 @@ impl Db {
         }
         while !found.is_none() && store.slot(found).place < cap.end() {
             let slot = store.slot(found);
-            let kept =
-                [CapType::VNode, CapType::CNode, CapType::Dispatcher].into_iter().any(|ty| slot.is(ty));
-            if kept && slot.owner() == self.core || own && !slot.has_flag(FLAG_REMOTE) {
+            if slot.is_kept() && slot.owner() == self.core || own && !slot.has_flag(FLAG_REMOTE) {
                 return Err(Error::Overlap);
             }
             layers.next().ok_or(Error::Full)?;
@@ -192,15 +189,8 @@ impl Db {
         if !source.rights.contains(Rights::GRANT) {
             return Err(Error::NoRight);
         }
-        if what.agreed {
-            // The CPU driver reaches its own memory only.
-            if new.zeroed && source.owner != self.core {
-                return Err(Error::Remote);
-            }
-        } else if self.is_locked(store, from) {
-            return Err(Error::Busy);
-        } else if source.owner != self.core || (info.exclusive && slot.has_flag(FLAG_REMOTE)) {
-            return Err(Error::Remote);
+        if self.locked > 0 || source.owner != self.core || slot.has_flag(FLAG_REMOTE) {
+            self.check_others(store, from, what)?;
         }
         let start = source.base.wrapping_add(what.offset);
         let total = what.len.checked_mul(u64::from(what.count)).ok_or(Error::BadArgument)?;
@@ -233,6 +223,21 @@ impl Db {
             return Err(Error::Overlap);
         }
         Ok((source, (what.ty != CapType::Ram).then_some(gap)))
+    }
+
+    /// What other cores have to say to a retype of `from`.
+    #[cold]
+    #[inline(never)]
+    fn check_others<S: Store>(&self, store: &S, from: SlotRef, what: &Retype) -> Result<(), Error> {
+        let slot = store.slot(from);
+        let theirs = slot.owner() != self.core;
+        if !what.agreed && self.is_locked(store, from) {
+            return Err(Error::Busy);
+        }
+        // Whatever was agreed, the CPU driver reaches its own memory only. To narrow a range takes nothing from anyone.
+        let shared = slot.is(CapType::Ram) && slot.has_flag(FLAG_REMOTE);
+        let refused = if what.agreed { theirs && types::of(what.ty).zeroed } else { theirs || shared };
+        if refused { Err(Error::Remote) } else { Ok(()) }
     }
 
     /// Makes `what.count` objects out of `from`; object *n* goes to the empty slot `dest(n)`. All or nothing. Answers where
@@ -318,19 +323,19 @@ impl Db {
     pub fn lock<S: Store>(
         &mut self,
         store: &mut S,
-        object: &Cap,
+        object: Class,
         on: bool,
         (start, stop): (u64, u64),
     ) -> Result<u64, Error> {
-        if object.ty == CapType::Ram && start < stop {
+        if object.is_ram() && start < stop {
             let gap = self.rest.gap(store, &(Class::first_at(start), SlotRef::NONE));
-            let ram = self.ram.overlap_after(store, object.class(), start, stop);
+            let ram = self.ram.overlap_after(store, object, start, stop);
             if !ram.is_none() || gap.touches(store, start, stop) {
                 return Err(Error::Overlap);
             }
         }
-        let mut here = if self.made_of(store, object.class()).is_none() { 0 } else { held::MADE };
-        if let Some(first) = self.first(store, object.class()) {
+        let mut here = if self.made_of(store, object).is_none() { 0 } else { held::MADE };
+        if let Some(first) = self.first(store, object) {
             here |= held::COPY;
             let slot = store.slot_mut(first);
             if slot.has_flag(FLAG_BUSY) != on {
@@ -343,12 +348,11 @@ impl Db {
 
     /// Notes on an object's copies, from slot `from` on, whether other cores hold some. Answers where to go on, or none if
     /// that was all. Whoever needs several calls keeps the object locked.
-    pub fn share<S: Store>(&mut self, store: &mut S, object: &Cap, on: bool, from: SlotRef) -> SlotRef {
-        let class = object.class();
-        let index = if class.is_ram() { self.ram } else { self.rest };
-        let mut at = index.from(store, class, from);
+    pub fn share<S: Store>(&mut self, store: &mut S, object: Class, on: bool, from: SlotRef) -> SlotRef {
+        let index = self.index_for(&object);
+        let mut at = index.from(store, object, from);
         for _ in 0..MARKS {
-            if at.is_none() || store.slot(at).class() != class {
+            if at.is_none() || !store.slot(at).is_of(&object) {
                 return SlotRef::NONE;
             }
             store.slot_mut(at).set_flag(FLAG_REMOTE, on);
@@ -373,35 +377,40 @@ impl Db {
         }
     }
 
-    /// Checks that this core alone may revoke what is in slot `at`; answers it.
+    /// Checks that this core alone may revoke what is in slot `at`.
     ///
     /// # Errors
     /// [`Error::EmptySlot`], [`Error::Busy`], [`Error::Remote`] (another core owns it or holds copies).
-    pub fn check_revoke<S: Store>(&self, store: &S, at: SlotRef) -> Result<Cap, Error> {
+    pub fn check_revoke<S: Store>(&self, store: &S, at: SlotRef) -> Result<(), Error> {
         let slot = store.slot(at);
-        let cap = slot.cap().ok_or(Error::EmptySlot)?;
+        if slot.is_empty() {
+            return Err(Error::EmptySlot);
+        }
         if self.is_locked(store, at) {
             return Err(Error::Busy);
         }
-        if cap.owner != self.core || slot.has_flag(FLAG_REMOTE) {
-            return Err(Error::Remote);
-        }
-        Ok(cap)
+        let others = slot.owner() != self.core || slot.has_flag(FLAG_REMOTE);
+        if others { Err(Error::Remote) } else { Ok(()) }
     }
 
     /// The next slot that a revocation of an object must empty: a copy of it but those to `keep`, if `copies`, or anything
     /// made from it. None: there is nothing left.
-    pub fn next_revoked<S: Store>(&self, store: &S, object: &Cap, keep: &[SlotRef], copies: bool) -> SlotRef {
-        let class = object.class();
-        let index = self.index_for(&class);
-        let mut at = if copies { index.lower_bound(store, class) } else { SlotRef::NONE };
-        while !at.is_none() && store.slot(at).class() == class {
+    pub fn next_revoked<S: Store>(
+        &self,
+        store: &S,
+        object: Class,
+        keep: &[SlotRef],
+        copies: bool,
+    ) -> SlotRef {
+        let index = self.index_for(&object);
+        let mut at = if copies { index.lower_bound(store, object) } else { SlotRef::NONE };
+        while !at.is_none() && store.slot(at).is_of(&object) {
             if !keep.contains(&at) {
                 return at;
             }
             at = index.beside(store, at, 1);
         }
-        self.made_of(store, class)
+        self.made_of(store, object)
     }
 
     /// The first slot of what was made from an object; none if there is nothing.
@@ -441,7 +450,7 @@ impl Db {
     /// The first of the copies of a class.
     fn first<S: Store>(&self, store: &S, class: Class) -> Option<SlotRef> {
         let at = self.index_for(&class).lower_bound(store, class);
-        (!at.is_none() && store.slot(at).class() == class).then_some(at)
+        (!at.is_none() && store.slot(at).is_of(&class)).then_some(at)
     }
 
     /// Gives the object in slot `at` to `owner`. From then on this core answers [`Error::Remote`] for it.

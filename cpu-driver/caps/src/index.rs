@@ -158,9 +158,8 @@ impl Index {
     /// Another slot of the same class as `at`. Copies are neighbours.
     pub(crate) fn copy_of<S: Store>(&self, store: &S, at: SlotRef) -> Option<SlotRef> {
         let class = store.slot(at).class();
-        SIDES.into_iter().map(|side| self.beside(store, at, side)).find(|&other| {
-            !other.is_none() && store.slot(other).place == class.place() && store.slot(other).class() == class
-        })
+        let is_copy = |other: &SlotRef| !other.is_none() && store.slot(*other).is_of(&class);
+        SIDES.into_iter().map(|side| self.beside(store, at, side)).find(is_copy)
     }
 
     /// The first slot of `class` that lies at `at` or after it, or else the first of another class.

@@ -28,7 +28,7 @@ pub mod types;
 
 pub use db::Db;
 pub use index::Index;
-pub use slot::{Cap, Slot, SlotRef, Store};
+pub use slot::{Cap, Class, Slot, SlotRef, Store};
 
 #[cfg(test)]
 mod tests;

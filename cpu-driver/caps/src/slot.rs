@@ -51,8 +51,9 @@ impl Cap {
         Self { ty, rights: Rights::all(), level: 0, base, len, owner, extra: 0 }
     }
 
-    /// Where it sorts.
-    pub(crate) fn class(&self) -> Class {
+    /// Its object's class.
+    #[inline]
+    pub fn class(&self) -> Class {
         Class::new(self.ty, self.base, self.len)
     }
 
@@ -102,16 +103,18 @@ impl Slot {
         self.ty == ty as u8
     }
 
+    /// Whether the CPU driver keeps what is its own in the object.
+    pub(crate) const fn is_kept(&self) -> bool {
+        const KEPT: u32 =
+            1 << CapType::VNode as u32 | 1 << CapType::CNode as u32 | 1 << CapType::Dispatcher as u32;
+        KEPT >> (self.ty & 31) & 1 != 0
+    }
+
     /// Where the CNode lies that it holds a capability for and that may be looked into.
     #[inline]
     pub const fn readable_cnode(&self) -> Option<u64> {
         let readable = self.is(CapType::CNode) && self.rights & Rights::READ.bits() != 0;
         if readable { Some(self.place) } else { None }
-    }
-
-    /// Whether it holds one for the same object as `cap`.
-    pub fn holds(&self, cap: &Cap) -> bool {
-        !self.is_empty() && self.class() == cap.class()
     }
 
     /// The capability it holds.
@@ -121,7 +124,7 @@ impl Slot {
         Some(Cap {
             ty,
             rights: Rights::from_bits_truncate(self.rights),
-            level: self.level_flags & 0xf,
+            level: self.level(),
             base: self.place & ((1 << SPACE) - 1),
             len: self.len,
             owner: CoreId::from_raw(self.owner),
@@ -145,9 +148,18 @@ impl Slot {
         self.extra = extra;
     }
 
+    /// Whether it has all these rights.
+    pub const fn allows(&self, rights: Rights) -> bool {
+        self.rights & rights.bits() == rights.bits()
+    }
+
     /// Takes all rights away.
     pub fn disarm(&mut self) {
         self.rights = 0;
+    }
+
+    pub(crate) const fn level(&self) -> u8 {
+        self.level_flags & 0xf
     }
 
     /// Who owns the object.
@@ -176,9 +188,15 @@ impl Slot {
         self.place.saturating_add(self.len)
     }
 
+    /// Whether its class is this: the same as comparing the two.
+    #[inline]
+    pub fn is_of(&self, class: &Class) -> bool {
+        self.place == class.place && self.len == !class.shortness && self.ty == class.rank_type as u8
+    }
+
     /// Where it sorts: by space and base, longer ranges first, ancestors' types first; copies are equal.
     #[inline]
-    pub(crate) fn class(&self) -> Class {
+    pub fn class(&self) -> Class {
         Class { place: self.place, shortness: !self.len, rank_type: types::order(self.ty).1 }
     }
 }
@@ -186,7 +204,7 @@ impl Slot {
 /// A capability's place in the order of the index, its slot's address aside. Two capabilities are copies of each other
 /// if and only if their classes are equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Class {
+pub struct Class {
     place: u64,
     shortness: u64,
     rank_type: u16,
@@ -199,8 +217,9 @@ impl Class {
     /// Comes before every capability's.
     pub(crate) const FIRST: Self = Self::first_at(0);
 
+    /// That of the object of type `ty` at `base`, `len` long.
     #[inline]
-    pub(crate) fn new(ty: CapType, base: u64, len: u64) -> Self {
+    pub fn new(ty: CapType, base: u64, len: u64) -> Self {
         let (space, rank_type) = types::order(ty as u8);
         Self { place: u64::from(space) << SPACE | base, shortness: !len, rank_type }
     }

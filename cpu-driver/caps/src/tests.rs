@@ -273,7 +273,7 @@ proptest! {
                     } else if shared.contains(&name(&cap)) {
                         Err(Error::Remote)
                     } else {
-                        Ok(cap)
+                        Ok(())
                     };
                     prop_assert_eq!(db.check_revoke(&slots, at(n)), expect);
                     if matches!(step, Step::Revoke { .. }) && expect.is_err() {
@@ -285,7 +285,7 @@ proptest! {
                     }
                     let keep = if kept { at(n) } else { SlotRef::NONE };
                     for _ in 0..=SLOTS {
-                        let next = db.next_revoked(&slots, &cap, &[keep], copies);
+                        let next = db.next_revoked(&slots, cap.class(), &[keep], copies);
                         if next.is_none() {
                             break;
                         }
@@ -302,12 +302,12 @@ proptest! {
                 Step::Lock { at: n, .. } | Step::Share { at: n, .. } if model[n].is_none() => {}
                 Step::Lock { at: n, on } => {
                     let cap = model[n].unwrap();
-                    prop_assert!(db.lock(&mut slots, &cap, on, (0, 0)).is_ok());
+                    prop_assert!(db.lock(&mut slots, cap.class(), on, (0, 0)).is_ok());
                     if on { locked.insert(name(&cap)) } else { locked.remove(&name(&cap)) };
                 }
                 Step::Share { at: n, on } => {
                     let cap = model[n].unwrap();
-                    prop_assert_eq!(db.share(&mut slots, &cap, on, SlotRef::NONE), SlotRef::NONE);
+                    prop_assert_eq!(db.share(&mut slots, cap.class(), on, SlotRef::NONE), SlotRef::NONE);
                     if on { shared.insert(name(&cap)) } else { shared.remove(&name(&cap)) };
                 }
             }
@@ -319,10 +319,10 @@ proptest! {
                 let made = model.iter().flatten().any(|c| made_of(c, cap));
                 let on = locked.contains(&name(cap));
                 let expect = held::COPY | if made { held::MADE } else { 0 };
-                prop_assert_eq!(db.lock(&mut slots, cap, on, (0, 0)), Ok(expect), "{:?}", cap);
+                prop_assert_eq!(db.lock(&mut slots, cap.class(), on, (0, 0)), Ok(expect), "{:?}", cap);
                 if cap.ty == CapType::Ram && !on {
                     let half = (cap.base, cap.base + cap.len / 2);
-                    let free = db.lock(&mut slots, cap, on, half) != Err(Error::Overlap);
+                    let free = db.lock(&mut slots, cap.class(), on, half) != Err(Error::Overlap);
                     prop_assert_eq!(free, half.0 == half.1 || !conflicts(&model, cap, half.0, half.1), "{:?}", cap);
                 }
             }

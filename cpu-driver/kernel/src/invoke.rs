@@ -87,7 +87,7 @@ impl<M: Machine> Kernel<M> {
             (Op::PowerOff, Types::of(&[T::Kernel]), R::CONTROL, Self::power_off),
             (Op::Counter, Types::of(&[T::Kernel]), NONE, Self::counter),
             (Op::Mark, Types::of(&[T::Kernel]), R::CONTROL, Self::mark),
-            (Op::RetypeAgreed, Types::of(&[T::Kernel]), R::CONTROL, Self::retype),
+            (Op::RetypeAgreed, Types::of(&[T::Kernel]), R::CONTROL, Self::retype_agreed),
             (Op::RevokeAgreed, Types::of(&[T::Kernel]), R::CONTROL, Self::revoke_agreed),
         ]
     };

@@ -49,21 +49,21 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn mark(&mut self, call: &Call) -> Result<Outcome, Error> {
-        let (object, how) = (Self::object(call)?, call.hi(1));
+        let (object, how) = (Self::object(call)?.class(), call.hi(1));
         let on = how == mark::LOCK || how == mark::SHARE;
-        let start = object.base.saturating_add(call.w[4]);
+        let start = call.w[2].saturating_add(call.w[4]);
         let part = (start, start.saturating_add(call.w[5]));
         Ok(Outcome::Value(match how {
-            mark::UNLOCK | mark::LOCK => self.caps.lock(&mut self.memory, &object, on, part)?,
+            mark::UNLOCK | mark::LOCK => self.caps.lock(&mut self.memory, object, on, part)?,
             mark::UNSHARE | mark::SHARE => {
-                self.caps.share(&mut self.memory, &object, on, SlotRef(call.w[4])).0
+                self.caps.share(&mut self.memory, object, on, SlotRef(call.w[4])).0
             }
             _ => return Err(Error::BadArgument),
         }))
     }
 
     pub(crate) fn revoke_agreed(&mut self, call: &Call) -> Result<Outcome, Error> {
-        let object = Self::object(call)?;
+        let object = Self::object(call)?.class();
         let mut keep = [SlotRef::NONE; 2];
         // The first is a domain's, the second the monitor's own.
         let kept = [(call.cptr_lo(5), call.cptr_lo(4)), (CPtr::NULL, call.cptr_hi(4))];

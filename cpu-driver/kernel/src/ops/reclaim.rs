@@ -13,7 +13,7 @@ use crate::kernel::{Kernel, Outcome};
 use skerry_abi::cap::{CNODE_BYTES, CNODE_SLOTS, DISPATCHER_BYTES, SLOT_BYTES};
 use skerry_abi::{CapType, Error, PAGE_SIZE, PhysAddr, Rights};
 use skerry_caps::slot::FLAG_REMOTE;
-use skerry_caps::{Cap, SlotRef, Store};
+use skerry_caps::{Cap, Class, SlotRef, Store};
 use skerry_hal::Machine;
 
 /// Steps' costs are estimates in instructions; an entry begins no step after this many.
@@ -39,7 +39,7 @@ const LINK: u64 = (1 << CURSOR) - 1;
 /// What a revocation takes away.
 pub(crate) struct Revoked {
     /// What was made of this,
-    pub object: Cap,
+    pub object: Class,
     /// and its copies, if `copies`, but those in these slots.
     pub keep: [SlotRef; 2],
     pub copies: bool,
@@ -65,13 +65,14 @@ impl<M: Machine> Kernel<M> {
 
     pub(crate) fn revoke(&mut self, call: &Call) -> Result<Outcome, Error> {
         let at = self.slot_at(PhysAddr(call.cap.base), call.cptr_lo(1))?;
-        let cap = self.caps.check_revoke(&self.memory, at)?;
+        self.caps.check_revoke(&self.memory, at)?;
         let copies = call.hi(1) == 0;
         let needs = if copies { Rights::GRANT | Rights::CONTROL } else { Rights::GRANT };
-        if !cap.rights.contains(needs) {
+        if !self.memory.slot(at).allows(needs) {
             return Err(Error::NoRight);
         }
-        self.take_away(SlotRef::NONE, Some(&Revoked { object: cap, keep: [at; 2], copies, agreed: false }))
+        let object = self.memory.slot(at).class();
+        self.take_away(SlotRef::NONE, Some(&Revoked { object, keep: [at; 2], copies, agreed: false }))
     }
 
     /// Empties doomed CNodes and then, as far as one entry goes, the slot `at`, or what is `revoked`.
@@ -84,10 +85,10 @@ impl<M: Machine> Kernel<M> {
                     None if at.is_none() || self.memory.slot(at).is_empty() => SlotRef::NONE,
                     None => at,
                     // What went held the very slot.
-                    Some(it) if !agreed && !self.memory.slot(it.keep[0]).holds(&it.object) => {
+                    Some(it) if !agreed && !self.memory.slot(it.keep[0]).is_of(&it.object) => {
                         return Err(Error::EmptySlot);
                     }
-                    Some(it) => self.caps.next_revoked(&self.memory, &it.object, &it.keep, it.copies),
+                    Some(it) => self.caps.next_revoked(&self.memory, it.object, &it.keep, it.copies),
                 };
                 if next.is_none() {
                     return Ok(Outcome::Value(0));

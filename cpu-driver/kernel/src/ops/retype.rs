@@ -15,9 +15,6 @@ const MAX_COUNT: u32 = 4;
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn retype(&mut self, call: &Call) -> Result<Outcome, Error> {
-        // A monitor says that every core with a say has agreed, and names the source.
-        let agreed = call.cap.ty == CapType::Kernel;
-        let from = if agreed { self.lookup(call.cptr_lo(5))?.0 } else { call.at };
         let ty = CapType::from_raw(call.lo(1) as u8).ok_or(Error::BadArgument)?;
         let what = Retype {
             ty,
@@ -26,7 +23,8 @@ impl<M: Machine> Kernel<M> {
             offset: call.w[2],
             len: call.w[3],
             count: call.hi(1),
-            agreed,
+            // A monitor says that every core with a say has.
+            agreed: call.cap.ty == CapType::Kernel,
         };
         let zeroed = types::of(ty).zeroed;
         if what.count > MAX_COUNT || (zeroed && what.len.saturating_mul(u64::from(what.count)) > MAX_CLEAR) {
@@ -38,7 +36,7 @@ impl<M: Machine> Kernel<M> {
         }
         let to = self.destination(call.cptr_lo(4), CPtr(first.0))?;
         let dest = |n: u32| SlotRef(to.0 + u64::from(n) * skerry_abi::cap::SLOT_BYTES);
-        let base = self.caps.retype(&mut self.memory, from, &what, dest)?;
+        let base = self.caps.retype(&mut self.memory, call.at, &what, dest)?;
         if zeroed {
             self.memory.clear(PhysAddr(base), what.len * u64::from(what.count));
             if what.ty == CapType::VNode && what.level == skerry_hal::paging::ROOT_LEVEL {
@@ -48,6 +46,11 @@ impl<M: Machine> Kernel<M> {
             }
         }
         Ok(Outcome::Value(0))
+    }
+
+    pub(crate) fn retype_agreed(&mut self, call: &Call) -> Result<Outcome, Error> {
+        let (at, _) = self.lookup(call.cptr_lo(5))?;
+        self.retype(&Call { at, ..*call })
     }
 
     pub(crate) fn clear(&mut self, call: &Call) -> Result<Outcome, Error> {
