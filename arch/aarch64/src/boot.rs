@@ -51,9 +51,11 @@ const EARLY_TABLES: usize = 9;
 /// stack is as the loader left it: written back from every cache, as the boot protocol has it for the whole image.
 extern "C" fn make_early_tables(slice: PhysAddr, arg: PhysAddr, console: PhysAddr) -> bool {
     unsafe extern "C" {
-        static mut __early_tables: [Table; EARLY_TABLES];
+        static __early_tables: u8;
     }
-    let pool = &raw mut __early_tables;
+    // The linker's name for memory that is no object of Rust's.
+    let pool: *mut [Table; EARLY_TABLES] =
+        core::ptr::with_exposed_provenance_mut((&raw const __early_tables).addr());
     let (base, len) = (PhysAddr(pool.addr() as u64), size_of::<[Table; EARLY_TABLES]>() as u64);
     let forget_lines = || {
         dsb(SY);

@@ -95,7 +95,7 @@ impl Server {
             use Refusal::{Aborted, Busy, TimedOut};
             match ended {
                 Ok(()) | Err(ShareError::Refused(Aborted | Busy | TimedOut)) => {
-                    self.again(what, whose, attempts)
+                    self.again(what, whose, attempts);
                 }
                 Err(why) => {
                     error!("{whose}: {} KiB of RAM do not come back: {why}", what.len() >> 10);
