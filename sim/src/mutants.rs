@@ -181,7 +181,7 @@ pub const MUTANTS: &[Mutant] = &[
         breaks: "2PC: whoever once held a copy may ask for ever",
         bug: Bug::AskerUnchecked,
         machine: "4",
-        seeds: 2_000,
+        seeds: 10_000,
     },
     Mutant {
         name: "translation-kept",
