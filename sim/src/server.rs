@@ -152,4 +152,13 @@ impl Service<Asker> for Server {
     fn leave(&mut self, _: &proc::Leave, asker: Asker) {
         self.table.leave(asker);
     }
+
+    // Its programs have one dispatcher each.
+    fn further_ask(&mut self, _: &proc::FurtherAsk, asker: Asker) {
+        self.done(asker, Err(Refusal::BadRequest));
+    }
+
+    fn further_part(&mut self, _: &proc::FurtherPart, _: Asker) {}
+
+    fn further_end(&mut self, _: &proc::FurtherEnd, _: Asker) {}
 }

@@ -8,6 +8,7 @@ use crate::program::{self, Status};
 use crate::{clock, heap, log, more, thread};
 use core::fmt::Write;
 use core::panic::PanicInfo;
+use core::time::Duration;
 use skerry_abi::domain::{DomainInfo, MAGIC};
 
 /// Bytes that the heap begins with unless [`main!`](crate::main!) says otherwise.
@@ -33,6 +34,9 @@ pub unsafe fn start<S: Status>(info: *const u8, main: fn(Domain) -> S) -> ! {
     program::exit(main(domain).status());
 }
 
+/// How long home may take to end a program of which another dispatcher panicked.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Says where and why, then stops the dispatcher.
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
     let mut line = log::Line::new();
@@ -43,6 +47,11 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
     };
     if thread::span::leave_to_home(line.as_bytes(), true) {
         dispatch::unscheduled();
+        // Home says it, and ends the program. Whoever stops is missed at once, perhaps before that was heard.
+        let until = clock::ticks() + clock::span(PATIENCE);
+        while clock::ticks() < until {
+            let _refused = SELF.wait(0, until);
+        }
         stop();
     }
     end_for(line.as_bytes());

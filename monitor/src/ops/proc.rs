@@ -21,7 +21,7 @@ use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::knowledge::Ask;
 use skerry_urpc::formats::monitor::{Fault, LogText};
-use skerry_urpc::formats::proc::{self, Credit, Done, Leave, Spawn};
+use skerry_urpc::formats::proc::{self, Credit, Done, FurtherAsk, FurtherEnd, FurtherPart, Leave, Spawn};
 use skerry_urpc::formats::{device, knowledge};
 use skerry_urpc::wire::{self, Body, Header};
 
@@ -91,9 +91,14 @@ pub(crate) const fn is_proc(kind: u16) -> bool {
     is_request(kind) || is_answer(kind)
 }
 
+/// Whether a kind is what process servers alone ask of each other.
+const fn is_servers(kind: u16) -> bool {
+    matches!(kind, FurtherAsk::KIND | FurtherPart::KIND | FurtherEnd::KIND)
+}
+
 /// Whether a message makes sense only as part of a request that is known.
 fn goes_on(message: &Message) -> bool {
-    matches!(message.kind, Credit::KIND | Leave::KIND)
+    matches!(message.kind, Credit::KIND | Leave::KIND | FurtherPart::KIND | FurtherEnd::KIND)
         || message.body::<Spawn>().is_some_and(|s| s.piece != 0)
         || message.body::<Ask>().is_some_and(|ask| ask.piece != 0)
 }
@@ -135,6 +140,9 @@ impl Monitor {
 
     /// A message of a client's to a process server.
     pub(crate) fn proc_request(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
+        if is_servers(message.kind) && self.proc.server != Some(chan) {
+            return self.proc_refuse(chan, message.header().request, Refusal::BadRequest, sink);
+        }
         let Header { request: answer, dst, .. } = message.header();
         let sessions = self.proc.sessions.iter().flatten();
         let known = sessions.clone().find(|s| (s.chan, s.answer) == (chan, answer)).map(|s| s.request);
@@ -304,7 +312,7 @@ impl Monitor {
     }
 
     /// What a server of this core says: an answer to one of its askers, a line for the log, or a request for
-    /// the service of a device, for which it is a client like any other.
+    /// the service of a device, or to another core's server for a dispatcher, for which it is a client like any other.
     pub(crate) fn server_message(&mut self, chan: Chan, message: &Message, sink: &mut dyn Sink) {
         if self.proc.server == Some(chan) && self.server_retired(message, sink) {
             return;
@@ -315,7 +323,7 @@ impl Monitor {
         if let Some(piece) = message.body::<LogText>() {
             return self.on_server_log(&piece, chan, sink);
         }
-        if device::is_request(message.kind) {
+        if device::is_request(message.kind) || is_servers(message.kind) {
             return self.proc_request(chan, message, sink);
         }
         let Header { dst, request, .. } = message.header();

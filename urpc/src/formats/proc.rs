@@ -98,6 +98,40 @@ interface! {
         /// Asks for a [`MemoryState`].
         fn memory_query(MemoryQuery) = 0x0606 {
         }
+        /// From the process server of another core of the island: asks for a further dispatcher of a domain that is at home there. So
+        /// many [`FurtherPart`]s follow. Answered with [`FurtherPlace`], with [`Spawned`] when it runs, and at its end with [`Done`].
+        fn further_ask(FurtherAsk) = 0x0607 {
+            /// Where it begins, from where images are loaded.
+            entry: u32,
+            /// Pages of the image that it has for itself: the first, from where images are loaded.
+            own: u32,
+            /// Their bytes.
+            own_len: u32,
+            /// Which of its domain's dispatchers it is.
+            number: u8,
+            /// How many there are.
+            count: u8,
+            /// Parts that it shares.
+            parts: u8,
+            /// Page tables of the common memory: 1 if they are the first core's.
+            shared: u8,
+            /// The program, padded with zeros.
+            name: [u8; 16],
+        }
+        /// Memory that it shares, of which a capability will come.
+        fn further_part(FurtherPart) = 0x0608 {
+            /// Where it is mapped.
+            at: u64,
+            /// Physical address.
+            base: u64,
+            /// Bytes.
+            len: u64,
+            /// 1: it is the common memory, which the dispatcher maps itself.
+            common: u8,
+        }
+        /// It is not wanted any more. Answered with [`Done`] when it is gone.
+        fn further_end(FurtherEnd) = 0x0609 {
+        }
     }
     /// What they take from it: answers, each under the number of its request.
     trait Client as ToClient {
@@ -140,6 +174,11 @@ interface! {
             caps: u32,
             /// Processes that run.
             running: u32,
+        }
+        /// What a further dispatcher shares is to be sent to the answering server.
+        fn further_place(FurtherPlace) = 0x0614 {
+            /// Its number among those of its core who share.
+            number: u32,
         }
         /// The last answer.
         fn done(Done) = 0x061f {

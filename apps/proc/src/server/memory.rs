@@ -147,7 +147,7 @@ fn refused(error: Error) -> Reply {
 }
 
 /// Number of the server's own request, for a key. It has one at a time.
-const KEY_REQUEST: u16 = 1;
+pub const KEY_REQUEST: u16 = 1;
 /// Event bits of the ring that takes the calls.
 pub const CALLS: u64 = 1 << (event::FIRST_USER + 2);
 /// Messages that it holds: none are taken.

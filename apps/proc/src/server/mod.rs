@@ -1,6 +1,7 @@
 //! The server: looks at the monitor's channel and at those of the programs, then blocks until one of them rings.
 
 mod back;
+mod guest;
 mod memory;
 mod programs;
 mod requests;
@@ -55,6 +56,12 @@ pub struct Server {
     agent: Option<Agent>,
     /// RAM that the monitors are taking back.
     returning: Vec<back::Returning>,
+    /// Dispatchers of other cores' domains.
+    guests: guest::Guests,
+    /// What other cores are to have of ours.
+    sharing: Vec<span::Sharing>,
+    /// Number of our last request.
+    last_request: u16,
     reply: Reply,
     /// The core is to stop: nothing is started any more.
     retired: bool,
@@ -89,6 +96,9 @@ impl Server {
             calls,
             agent,
             returning: Vec::new(),
+            guests: guest::Guests::default(),
+            sharing: Vec::new(),
+            last_request: 0,
             reply: Reply::default(),
             retired: false,
             entropy: Entropy::default(),
@@ -142,7 +152,7 @@ impl Server {
                 Err(error) => panic!("the channel to the monitor: {error}"),
             }
         }
-        news |= self.poll_programs() | self.poll_returning();
+        news |= self.poll_programs() | self.poll_returning() | self.poll_guests() | self.poll_sharing();
         news | self.flush() | log::flush(&mut self.monitor)
     }
 

@@ -46,7 +46,7 @@ pub struct Program {
     pub share: Share,
     pub name: String,
     /// Its last word, or how it was ended.
-    end: Option<End>,
+    pub end: Option<End>,
     /// A line of which more is to come, for the log.
     line: String,
     /// The same of its own log.
@@ -207,6 +207,9 @@ impl Server {
             return Heard::Nothing;
         }
         let Some(program) = self.programs.get_mut(&pid) else { return Heard::Nothing };
+        if program.span.as_ref().is_some_and(Span::is_ending) {
+            return Heard::Nothing;
+        }
         // Asked before its channel is looked at: what it says before it dies is there then.
         let dead = program.dispatchers().any(|dispatcher| dispatcher.state() == Ok(DEAD));
         match program.chan.try_recv() {
@@ -261,14 +264,21 @@ impl Server {
         }
     }
 
-    fn ended(&mut self, pid: u32) {
+    pub(super) fn ended(&mut self, pid: u32) {
+        if let Some(program) = self.programs.get_mut(&pid) {
+            program.stop();
+            let fault = program.dispatchers().find_map(|dispatcher| dispatcher.fault().ok().flatten());
+            if let Some(kind) = fault {
+                program.end.get_or_insert(End { state: ProcessState::Faulted, code: kind as u8 });
+            }
+        }
+        if !self.end_away(pid) {
+            return;
+        }
         let Some(program) = self.programs.remove(&pid) else { return };
         // Its channel goes with this, before the memory that it lies in.
-        program.stop();
-        let fault = program.dispatchers().find_map(|dispatcher| dispatcher.fault().ok().flatten());
         let Program { running, span, share, name, end, .. } = program;
-        let fault = fault.map(|kind| End { state: ProcessState::Faulted, code: kind as u8 });
-        let end = end.or(fault).unwrap_or(End { state: ProcessState::Vanished, code: 0 });
+        let end = end.unwrap_or(End { state: ProcessState::Vanished, code: 0 });
         let (further, whose) = (span.into_iter().flat_map(|span| span.here), format!("{name}:{pid}"));
         for running in further.chain([running]) {
             let estate = running.end(&mut self.domain);

@@ -1,6 +1,7 @@
 //! What askers want.
 
 use super::Server;
+use super::memory::KEY_REQUEST;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -44,12 +45,23 @@ impl Server {
         } else if message.body::<Leave>().is_some() {
             self.unfinished.remove(&asker);
             self.table.leave(asker);
+            self.further_left(asker);
         } else if message.body::<Retire>().is_some() {
-            let running = self.programs.len() as u32;
+            let running = (self.programs.len() + self.guests.count()) as u32;
             self.retired |= running == 0;
             self.say(asker, &Retired { running, ..Retired::default() });
         } else if let Some(random) = message.body::<Random>() {
             self.entropy.take(&random);
+        } else if let Some(ask) = message.body::<FurtherAsk>() {
+            self.further_ask(asker, &ask);
+        } else if let Some(part) = message.body::<FurtherPart>() {
+            self.further_part(asker, &part);
+        } else if message.body::<FurtherEnd>().is_some() {
+            self.further_end(asker);
+        } else if let Some(place) = message.body::<FurtherPlace>() {
+            self.further_place(asker, &place);
+        } else if let Some(done) = message.body::<Done>().filter(|_| header.request != KEY_REQUEST) {
+            self.further_done(asker, &done);
         } else if let Some(done) = message.body::<Done>() {
             // It asks for nothing else.
             self.entropy.done(Refusal::from_raw(done.refusal));
@@ -147,7 +159,7 @@ impl Server {
         }
     }
 
-    fn refuse(&mut self, asker: Asker, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, asker: Asker, refusal: Refusal) {
         self.say(asker, &Done { refusal: refusal as u16, ..Done::default() });
     }
 
