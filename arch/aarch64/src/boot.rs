@@ -54,8 +54,7 @@ extern "C" fn make_early_tables(slice: PhysAddr, arg: PhysAddr, console: PhysAdd
         static __early_tables: u8;
     }
     // The linker's name for memory that is no object of Rust's.
-    let pool: *mut [Table; EARLY_TABLES] =
-        core::ptr::with_exposed_provenance_mut((&raw const __early_tables).addr());
+    let pool = (&raw const __early_tables).cast_mut().cast::<[Table; EARLY_TABLES]>();
     let (base, len) = (PhysAddr(pool.addr() as u64), size_of::<[Table; EARLY_TABLES]>() as u64);
     let forget_lines = || {
         dsb(SY);

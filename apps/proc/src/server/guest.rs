@@ -93,7 +93,7 @@ impl Server {
         while self.guests.offered < wanted {
             let Some(agent) = &self.agent else { return };
             let slot = if wanted > MAX_OFFERED { None } else { self.domain.mem.slot().ok() };
-            if !slot.is_some_and(|slot| agent.offer(slot).is_ok()) {
+            if slot.is_none_or(|slot| agent.offer(slot).is_err()) {
                 slot.into_iter().for_each(|slot| self.domain.mem.give_slot(slot));
                 self.guests.all.retain(|guest| guest.asker != asker);
                 return self.refuse(asker, Refusal::Busy);
