@@ -111,7 +111,7 @@ impl World {
         let skb = (core.local() == 0).then(|| {
             let chan = monitor.open_knowledge().expect("a new monitor has channels to spare");
             ports.put(chan, Load::client(cores));
-            (chan, knowledge::service(&self.plan.machine, core.island(), monitor.epoch()))
+            (chan, knowledge::service(&self.plan.machine, core.island(), monitor.epoch(), self.plan.bound))
         });
         let events = vec![(self.now, Event::Start)];
         let (server, ends) = ((server, Server::default()), ends::Ends::default());

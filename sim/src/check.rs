@@ -6,6 +6,7 @@ use crate::kernel::Region;
 use crate::world::{Island, World};
 use skerry_hal::{CoreId, IslandId};
 use skerry_monitor::config::MAX_QUEUE;
+use skerry_skb::Fact;
 use skerry_urpc::formats::monitor::CoreState;
 use skerry_urpc::formats::shell::IslandState;
 
@@ -208,6 +209,29 @@ pub fn at_rest(world: &World) -> Result<(), String> {
     let ends = nodes().map(|n| n.monitor.endpoints_open()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     if ends.0 != ends.1 {
         return Err(format!("{} proxies, but {} ends of proxies", ends.0, ends.1));
+    }
+    replicas(world)
+}
+
+/// What an island has learnt is known to all that can reach it, and to no other.
+fn replicas(world: &World) -> Result<(), String> {
+    let service = |at: usize| Some(&world.islands[at].nodes.first()?.skb.as_ref()?.1);
+    let learnt = |by: usize, of: usize| {
+        let records = service(by).into_iter().flat_map(|service| service.knowledge().store().iter());
+        records.filter(move |r| usize::from(r.origin.island.0) == of && !matches!(r.fact, Fact::Here(_)))
+    };
+    for at in (0..world.islands.len()).filter(|&at| world.islands[at].alive) {
+        let reachable = component(world, at);
+        for other in (0..world.islands.len()).filter(|&other| other != at) {
+            let right = match reachable.contains(&other) {
+                true => learnt(at, other).eq(learnt(other, other)),
+                false => learnt(at, other).next().is_none(),
+            };
+            if !right {
+                let known = (learnt(at, other).count(), learnt(other, other).count());
+                return Err(format!("island {at} knows {} facts of island {other}'s {}", known.0, known.1));
+            }
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use crate::topology::Topology;
 use skerry_app_skb::Service;
+use skerry_app_skb::replica::Pace;
 use skerry_hal::{CoreId, Epoch, HwId, IslandId};
 use skerry_skb::policy::MulticastTree;
 use skerry_skb::rules::{Knowledge, Limits};
@@ -18,11 +19,11 @@ thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
 }
 
-/// The knowledge base of an island that boots in this epoch.
+/// The knowledge base of an island that boots in this epoch. Other islands are asked again in a part of `bound`.
 ///
 /// # Panics
 /// If there is more to know than a store has room for, or the rules that ship are at fault.
-pub fn service(machine: &Topology, island: IslandId, epoch: Epoch) -> Service {
+pub fn service(machine: &Topology, island: IslandId, epoch: Epoch, bound: u64) -> Service {
     let knowledge = KNOWN.with_borrow_mut(|(of, known)| {
         if of.as_ref() != Some(machine) {
             known.clear();
@@ -30,7 +31,7 @@ pub fn service(machine: &Topology, island: IslandId, epoch: Epoch) -> Service {
         }
         known.entry((island.0, epoch.0)).or_insert_with(|| boots(machine, island, epoch)).clone()
     });
-    Service::new(knowledge, island, epoch)
+    Service::new(knowledge, island, epoch, Pace { retry: bound / 8, look: 2 * bound })
 }
 
 fn boots(machine: &Topology, island: IslandId, epoch: Epoch) -> Knowledge {

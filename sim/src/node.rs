@@ -142,8 +142,9 @@ impl Node {
     fn know(&mut self, now: u64) {
         let Some((chan, service)) = &mut self.skb else { return };
         if let Some(Port::Client { inbox, .. }) = self.ports.ports.get_mut(usize::from(chan.0)) {
-            inbox.drain(..).for_each(|message| service.take(&message));
+            inbox.drain(..).for_each(|message| service.take(&message, now));
         }
+        service.tick(now);
         while let Some(message) = service.outgoing() {
             self.monitor.message(now, *chan, &message, &mut self.ports);
         }
@@ -216,8 +217,9 @@ impl Node {
         let acts = !self.ports.actions.is_empty() || self.monitor.wants_to_agree();
         let goes_on = asked || acts || self.monitor.has_backlog() || self.ends.goes_on(&self.monitor);
         let again = goes_on.then_some(now + AGAIN);
+        let known = self.skb.as_ref().and_then(|(_, service)| service.deadline());
         let said = self.server.1.said.front().map(|_| self.ports.hold[self.server.0.0 as usize]);
-        let all = [self.monitor.deadline(), self.server.1.deadline(now), looks, again, said];
+        let all = [self.monitor.deadline(), self.server.1.deadline(now), looks, again, known, said];
         all.into_iter().flatten().chain(events).chain(self.ports.next()).min().unwrap_or(u64::MAX)
     }
 }

@@ -5,22 +5,27 @@
 
 extern crate alloc;
 
+use core::time::Duration;
 use skerry_abi::domain::Purpose;
 use skerry_app_skb::Service;
+use skerry_app_skb::replica::Pace;
 use skerry_skb::rules::{Knowledge, Limits};
 use skerry_skb::{CommandLine, Here, Origin, Source, Store, policy};
 use skerry_urpc::{Message, Transport};
-use skerry_user::Domain;
 use skerry_user::cap::SELF;
 use skerry_user::chan::{Chan, Peer};
 use skerry_user::logging::{error, info, warn};
 use skerry_user::spawn::CHANNEL_EVENT;
 use skerry_user::vspace::R;
+use skerry_user::{Domain, clock};
 
 skerry_user::main!(main, heap = 2 << 20);
 
 /// Facts that are kept: what 64 cores have, measurements of all pairs included, twice over.
 const FACTS: usize = 20_000;
+/// How long another island's knowledge base may take to answer, and how often it is asked for news that were lost.
+const RETRY: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_secs(10);
 /// What a question may take: memory is a few dozen bytes for each tuple, and of it there is as `init` gives.
 const LIMITS: Limits =
     Limits { derived: 100_000, values: 50_000, depth: 1_000, steps: 10_000_000, rules: 500 };
@@ -36,7 +41,8 @@ fn main(mut domain: Domain) {
         error!("{error}");
     }
     info!("{} facts, {} texts of rules", knowledge.store().len(), knowledge.texts().count());
-    serve(Service::new(knowledge, home, epoch), chan);
+    let pace = Pace { retry: clock::span(RETRY), look: clock::span(LOOK) };
+    serve(Service::new(knowledge, home, epoch, pace), chan);
 }
 
 fn facts(domain: &mut Domain) -> Store {
@@ -68,7 +74,7 @@ fn serve(mut service: Service, mut monitor: Chan) {
         monitor.arm_wake();
         // Looked at once more, now that the monitor would ring.
         if !round(&mut service, &mut monitor, &mut unsent) {
-            let _came = SELF.wait(CHANNEL_EVENT, 0);
+            let _came = SELF.wait(CHANNEL_EVENT, service.deadline().map_or(0, |due| due.max(1)));
         }
         monitor.disarm_wake();
     }
@@ -76,11 +82,12 @@ fn serve(mut service: Service, mut monitor: Chan) {
 
 /// Looks at everything once. Answers whether there was news.
 fn round(service: &mut Service, monitor: &mut Chan, unsent: &mut Option<Message>) -> bool {
-    let mut news = false;
+    let (mut news, now) = (false, clock::ticks());
     while let Ok(Some(message)) = monitor.try_recv() {
-        service.take(&message);
+        service.take(&message, now);
         news = true;
     }
+    service.tick(now);
     while let Some(error) = service.next_fault() {
         warn!("{error}");
     }

@@ -1,5 +1,6 @@
 //! Those who ask, from the first piece of their text to the last line of the answer.
 
+use crate::replica::{Log, Pace, Readers};
 use crate::table;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
@@ -11,10 +12,11 @@ use skerry_skb::{Offline, Origin, Record, Source, StoreError};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::knowledge::{
-    Advisor, Ask, CoreNews, EDGES, IslandNews, MAX_TEXT, TreePart, TreeQuery, What,
+    Advisor, Ask, CoreNews, EDGES, IslandNews, LogPart, LogQuery, LogState, MAX_TEXT, NEWS, Replica,
+    TreePart, TreeQuery, What,
 };
 use skerry_urpc::formats::proc::{Credit, Done, Leave, Output, ProcessState, WINDOW};
-use skerry_urpc::wire::{Header, encode};
+use skerry_urpc::wire::{Body, Header, encode};
 
 /// Those who ask at one time.
 pub const MAX_ASKERS: usize = 16;
@@ -37,8 +39,12 @@ pub struct Service {
     home: IslandId,
     /// The epoch of this island, as far as it is known.
     epoch: Epoch,
-    /// What the monitors have asked for.
+    /// What the monitors have asked for, and what goes to other islands.
     advice: VecDeque<Message>,
+    /// What this island has learnt, and what other islands' knowledge bases want of it: one question each.
+    log: Log,
+    asked: VecDeque<(IslandId, LogQuery)>,
+    readers: Readers,
     faults: VecDeque<StoreError>,
     askers: Vec<Asker>,
     /// What those hear who cannot be asked for more.
@@ -46,18 +52,36 @@ pub struct Service {
 }
 
 impl Service {
-    /// Answers from what is known on this island.
-    pub fn new(knowledge: Knowledge, home: IslandId, epoch: Epoch) -> Self {
-        let (askers, refused) = (Vec::new(), VecDeque::new());
-        let (advice, faults) = (VecDeque::new(), VecDeque::new());
-        Self { knowledge, home, epoch, advice, faults, askers, refused }
+    /// Answers from what is known on this island, and on others as soon as they can be reached.
+    pub fn new(knowledge: Knowledge, home: IslandId, epoch: Epoch, pace: Pace) -> Self {
+        let own = |record: &&Record| record.origin.island == home;
+        let log = Log::new(epoch, knowledge.store().iter().filter(own));
+        Self {
+            knowledge,
+            home,
+            epoch,
+            advice: VecDeque::new(),
+            log,
+            asked: VecDeque::new(),
+            readers: Readers::new(pace),
+            faults: VecDeque::new(),
+            askers: Vec::new(),
+            refused: VecDeque::new(),
+        }
+    }
+
+    /// What is known here.
+    pub const fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
     }
 
     /// A message from the monitor.
-    pub fn take(&mut self, message: &Message) {
+    pub fn take(&mut self, message: &Message, now: u64) {
         let Header { src, request, .. } = message.header();
         let who = (src, request);
-        if Advisor::dispatch(self, message, src).is_ok() {
+        let taken =
+            Advisor::dispatch(self, message, (src, now)).or_else(|cx| Replica::dispatch(self, message, cx));
+        if taken.is_ok() {
             return;
         }
         let known = self.askers.iter().position(|asker| asker.who == who);
@@ -73,6 +97,60 @@ impl Service {
         } else {
             self.refused.push_back((who, Refusal::BadKind));
         }
+    }
+
+    /// Time goes by: asks other islands again.
+    pub fn tick(&mut self, now: u64) {
+        while let Some((island, query)) = self.readers.due(now) {
+            self.say(island, &query);
+        }
+    }
+
+    /// When that is due.
+    pub fn deadline(&self) -> Option<u64> {
+        self.readers.deadline()
+    }
+
+    /// Something for the knowledge base of another island, which is at its first core.
+    fn say(&mut self, island: IslandId, body: &impl Body) {
+        let dst = CoreId::new(island, 0);
+        self.advice.push_back(encode(&Header { dst, ..Header::default() }, body));
+    }
+
+    /// What this island has learnt begins to hold, or does no longer.
+    fn learn(&mut self, record: Record, holds: bool) {
+        match self.keep(record, holds) {
+            Ok(false) => return,
+            Ok(true) => {}
+            Err(error) => return self.faults.push_back(error),
+        }
+        if !self.log.note(holds, &record) {
+            self.renew_log();
+        }
+        self.tell_news();
+    }
+
+    fn keep(&mut self, record: Record, holds: bool) -> Result<bool, StoreError> {
+        if holds { self.knowledge.insert(record) } else { Ok(self.knowledge.remove(&record)) }
+    }
+
+    fn renew_log(&mut self) {
+        let Self { log, knowledge, epoch, home, .. } = self;
+        log.renew(*epoch, knowledge.store().iter().filter(|record| record.origin.island == *home));
+    }
+
+    fn tell_news(&mut self) {
+        let state = self.log.state(NEWS);
+        let islands: Vec<IslandId> = self.readers.islands().collect();
+        islands.into_iter().for_each(|island| self.say(island, &state));
+    }
+
+    /// Answers the island that has waited longest.
+    fn answer_island(&mut self) {
+        let Some((island, query)) = self.asked.pop_front() else { return };
+        let (parts, state) = self.log.answer(&query);
+        parts.iter().for_each(|part| self.say(island, part));
+        self.say(island, &state);
     }
 
     fn ask(&mut self, who: Who, known: Option<usize>, ask: &Ask) {
@@ -111,7 +189,6 @@ impl Service {
     fn answer(&mut self, what: What, text: &str) -> Result<Vec<String>, String> {
         let told = |error: skerry_skb::rules::RuleError| alloc::format!("skb: {error}");
         match what {
-            What::Follow => Err(String::from("skb: not yet")),
             What::Question => self.knowledge.ask(text).map(|answer| table::lines(&answer)).map_err(told),
             What::Rules => {
                 let text = text.trim();
@@ -142,6 +219,9 @@ impl Service {
 
     /// The next message to the monitor, if there is one that may be sent.
     pub fn outgoing(&mut self) -> Option<Message> {
+        if self.advice.is_empty() {
+            self.answer_island();
+        }
         if let Some(message) = self.advice.pop_front() {
             return Some(message);
         }
@@ -164,11 +244,11 @@ impl Service {
     }
 }
 
-/// What monitors say, each with the core of its own.
-impl Advisor<CoreId> for Service {
+/// What monitors say, each with the core of its own, and the time.
+impl Advisor<(CoreId, u64)> for Service {
     type Outcome = ();
 
-    fn tree_query(&mut self, query: &TreeQuery, source: CoreId) {
+    fn tree_query(&mut self, query: &TreeQuery, (source, _): (CoreId, u64)) {
         // Where rules are at fault everybody is told directly; whoever asks for what they say hears of the fault.
         let tree = MulticastTree::of(&mut self.knowledge, source);
         let branches = tree.map(|tree| tree.branches).unwrap_or_default();
@@ -185,20 +265,52 @@ impl Advisor<CoreId> for Service {
         }
     }
 
-    fn core_news(&mut self, news: &CoreNews, _: CoreId) {
+    fn core_news(&mut self, news: &CoreNews, _: (CoreId, u64)) {
         let origin = Origin { island: self.home, epoch: self.epoch, source: Source::Discovered };
-        let record = Record { fact: Offline { core: news.core }.into(), origin };
-        if news.up != 0 {
-            self.knowledge.remove(&record);
-        } else if let Err(error) = self.knowledge.insert(record) {
-            self.faults.push_back(error);
-        }
+        self.learn(Record { fact: Offline { core: news.core }.into(), origin }, news.up == 0);
     }
 
-    fn island_news(&mut self, news: &IslandNews, _: CoreId) {
+    fn island_news(&mut self, news: &IslandNews, (_, now): (CoreId, u64)) {
         if news.island == self.home {
             self.epoch = news.epoch;
             self.knowledge.carry_over(self.home, news.epoch);
+            self.renew_log();
+            return self.tell_news();
+        }
+        if news.up == 0 {
+            self.readers.close(news.island);
+            self.knowledge.forget(news.island);
+        } else if self.readers.open(news.island, news.epoch, now) {
+            self.knowledge.forget(news.island);
+        }
+    }
+}
+
+/// What knowledge bases of other islands say, each with the core that stands for it, and the time.
+impl Replica<(CoreId, u64)> for Service {
+    type Outcome = ();
+
+    fn log_query(&mut self, query: &LogQuery, (from, _): (CoreId, u64)) {
+        self.asked.retain(|(island, _)| *island != from.island());
+        self.asked.push_back((from.island(), *query));
+    }
+
+    fn log_part(&mut self, part: &LogPart, (from, _): (CoreId, u64)) {
+        let kept = match self.readers.part(from.island(), part) {
+            None => return,
+            Some(Ok((holds, record))) => self.keep(record, holds),
+            Some(Err(error)) => Err(StoreError::Wire(error)),
+        };
+        self.faults.extend(kept.err());
+    }
+
+    fn log_state(&mut self, state: &LogState, (from, now): (CoreId, u64)) {
+        let step = self.readers.state(from.island(), state, now);
+        if step.forget {
+            self.knowledge.forget(from.island());
+        }
+        if let Some(query) = step.ask {
+            self.say(from.island(), &query);
         }
     }
 }
@@ -229,11 +341,11 @@ mod tests {
     fn service() -> Service {
         let mut knowledge = Knowledge::new(Store::default(), Limits::default());
         knowledge.load("test", "n(0). n(N + 1) :- n(N), N < 99. word(\"two words\"). word(one).").unwrap();
-        Service::new(knowledge, IslandId(1), Epoch(1))
+        Service::new(knowledge, IslandId(1), Epoch(1), Pace { retry: 10, look: 1000 })
     }
 
     fn send(service: &mut Service, (src, request): Who, body: &impl Body) {
-        service.take(&encode(&Header { src, request, ..Header::default() }, body));
+        service.take(&encode(&Header { src, request, ..Header::default() }, body), 0);
     }
 
     fn ask(service: &mut Service, who: Who, what: What, text: &str) {

@@ -1,5 +1,6 @@
 //! What the knowledge base of this island hears from its monitors, beside what clients ask it: the first monitor, which has
-//! the channel to it, tells it what cores and islands come and go, and passes on what the others ask for.
+//! the channel to it, tells it what cores and islands come and go, and passes on what the others ask for, and what the
+//! knowledge bases of the islands tell each other.
 
 use crate::event::Sink;
 use crate::monitor::Monitor;
@@ -8,7 +9,9 @@ use alloc::vec::Vec;
 use skerry_hal::{CoreId, Epoch};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::knowledge::{CoreNews, IslandNews, ToAdvisor, TreePart, TreeQuery};
+use skerry_urpc::formats::knowledge::{
+    CoreNews, IslandNews, LogPart, LogQuery, LogState, ToAdvisor, TreePart, TreeQuery,
+};
 use skerry_urpc::formats::monitor::CoreState;
 use skerry_urpc::formats::shell::IslandState;
 use skerry_urpc::wire::{self, Body, Header};
@@ -16,6 +19,11 @@ use skerry_urpc::wire::{self, Body, Header};
 /// Whether a kind passes between monitors and the knowledge base outside sessions.
 pub(crate) const fn is_advice(kind: u16) -> bool {
     kind >> 4 == 0x081
+}
+
+/// Whether a kind is one knowledge base's to another.
+const fn is_replicas(kind: u16) -> bool {
+    matches!(kind, LogQuery::KIND | LogPart::KIND | LogState::KIND)
 }
 
 /// What it was told last.
@@ -75,13 +83,30 @@ impl Monitor {
         body: &B,
         sink: &mut dyn Sink,
     ) -> Result<(), Refusal> {
-        let chan = self.knowledge_chan().ok_or(Refusal::NoServer)?;
-        let message = wire::encode(&Header { src, ..self.header(self.core, 0) }, body);
-        self.chans.get_mut(chan).ok_or(Refusal::NoServer)?.send(chan, &message, sink)
+        self.pass_to_knowledge(src, &wire::encode(&Header::default(), body), sink)
     }
 
-    /// A monitor of the island asks, or is answered.
+    fn pass_to_knowledge(
+        &mut self,
+        src: CoreId,
+        message: &Message,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Refusal> {
+        let chan = self.knowledge_chan().ok_or(Refusal::NoServer)?;
+        let mut onward = *message;
+        onward.set_header(&Header { src, ..self.header(self.core, 0) });
+        self.chans.get_mut(chan).ok_or(Refusal::NoServer)?.send(chan, &onward, sink)
+    }
+
+    /// A monitor of the island asks, or is answered; or another island's knowledge base says something.
     pub(crate) fn on_advice(&mut self, message: &Message, header: &Header, sink: &mut dyn Sink) {
+        if is_replicas(message.kind) && self.is_first() && self.is_replica(header.src) {
+            // What does not get there is asked for again.
+            if self.pass_to_knowledge(header.src, message, sink).is_err() {
+                self.counters.faults += 1;
+            }
+            return;
+        }
         let asked = match (message.body::<TreeQuery>(), message.body::<TreePart>()) {
             (Some(query), _) if header.src.island() == self.island => {
                 self.tell_knowledge(header.src, &query, sink)
@@ -97,10 +122,19 @@ impl Monitor {
         }
     }
 
-    /// It answers a monitor.
+    /// Whether another island's knowledge base is at that core.
+    fn is_replica(&self, core: CoreId) -> bool {
+        core.local() == 0 && core.island() != self.island
+    }
+
+    /// It answers a monitor, or says something to another island's.
     pub(crate) fn knowledge_says(&mut self, message: &Message, sink: &mut dyn Sink) {
         let dst = message.header().dst;
-        if message.kind != TreePart::KIND || dst.island() != self.island {
+        let may = match message.kind {
+            TreePart::KIND => dst.island() == self.island,
+            kind => is_replicas(kind) && self.is_replica(dst),
+        };
+        if !may {
             self.counters.bad += 1;
             return;
         }

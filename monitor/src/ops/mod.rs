@@ -209,8 +209,11 @@ impl Monitor {
         if agree::glue::is_agree(fault.kind) {
             return self.agree_fault(fault, header);
         }
-        if fault.kind == TreeQuery::KIND {
-            return self.tree_refused();
+        if knowledge::is_advice(fault.kind) {
+            if fault.kind == TreeQuery::KIND {
+                self.tree_refused();
+            }
+            return;
         }
         self.endpoint_fault(fault, header.request, refusal, sink);
         self.proc_fault(header.request, refusal, sink);

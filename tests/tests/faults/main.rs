@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`pings`] | arguments; nothing, between every kind of pair |
 //! | [`loss`] | islands that never appear, are killed, or are stopped and continued |
+//! | [`knowledge`] | facts of islands that pause and die |
 //! | [`window`] | a peer that scribbles over the window, or speaks another version |
 //! | [`programs`] | programs and endpoints of the other ISA, while an island dies |
 //! | [`stream`] | a million messages each way: none lost, doubled or out of order |
@@ -12,6 +13,7 @@
 //! The times here only say when a hang is a hang.
 
 mod fleets;
+mod knowledge;
 mod loss;
 mod pings;
 mod programs;

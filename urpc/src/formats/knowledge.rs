@@ -12,7 +12,8 @@
 //! [`proc::Leave`]: super::proc::Leave
 //!
 //! The monitors of an island talk to it without such sessions: the first tells it what cores and islands come and go, and
-//! all ask for what they keep.
+//! all ask for what they keep. So do the knowledge bases of the islands among each other, through their first monitors:
+//! each keeps a log of what its own island has learnt, and the others read it, from where they have come to.
 
 use skerry_hal::{CoreId, Epoch, IslandId};
 
@@ -32,9 +33,6 @@ pub enum What {
     Question = 0,
     /// A name, and after the first blank rules, which replace those of that name; without any they are taken away.
     Rules = 1,
-    /// Nothing: all facts of the island are wanted, and from then on what changes. Each is a line of bytes: 1 if it holds
-    /// and 0 if it does no longer, and its record without the zeros at its end.
-    Follow = 2,
 }
 
 impl What {
@@ -43,7 +41,6 @@ impl What {
         match raw {
             0 => Some(Self::Question),
             1 => Some(Self::Rules),
-            2 => Some(Self::Follow),
             _ => None,
         }
     }
@@ -92,6 +89,46 @@ interface! {
             epoch: Epoch,
         }
     }
+    /// What knowledge bases take from each other. A log is of an epoch, and of a generation in it: from one to the next the
+    /// numbers of its entries mean something else. Whatever is lost or doubled on the way, the reader asks again for what it
+    /// has not got, and takes nothing twice.
+    trait Replica as ToReplica {
+        /// Asks for entries of the receiver's log; answered with [`LogPart`]s, and then [`LogState`].
+        fn log_query(LogQuery) = 0x0814 {
+            /// The epoch of the receiver's island.
+            epoch: Epoch,
+            /// Its generation; 0 if none is known yet.
+            generation: u16,
+            /// The first that is wanted.
+            from: u16,
+        }
+        /// Part of an entry: a record that holds or holds no longer, without the zeros at its end.
+        fn log_part(LogPart) = 0x0815 {
+            /// The epoch of the sender's island.
+            epoch: Epoch,
+            /// The log's generation.
+            generation: u16,
+            /// The entry's number, from 0.
+            entry: u16,
+            /// The part's number, from 0.
+            part: u8,
+            /// [`HOLDS`] and [`LAST`].
+            flags: u8,
+            /// Bytes of the record; zeros after it.
+            bytes: [u8; LOG_BYTES],
+        }
+        /// How long the sender's log is: the end of an answer, or that there is something new.
+        fn log_state(LogState) = 0x0816 {
+            /// The epoch of the sender's island.
+            epoch: Epoch,
+            /// The log's generation.
+            generation: u16,
+            /// Its entries.
+            len: u16,
+            /// The number after that of the last entry in this answer; [`NEWS`] if it is none.
+            upto: u16,
+        }
+    }
     /// What they take from it.
     trait Advised as ToAdvised {
         /// Part of a multicast tree: of its edges within the island, those from `place` on.
@@ -107,6 +144,15 @@ interface! {
         }
     }
 }
+
+/// Bytes of a record in one [`LogPart`].
+pub const LOG_BYTES: usize = 22;
+/// In [`LogPart::flags`]: the record holds; else it did, and does no longer.
+pub const HOLDS: u8 = 1;
+/// In [`LogPart::flags`]: no part of this entry follows.
+pub const LAST: u8 = 2;
+/// In [`LogState::upto`]: nobody asked.
+pub const NEWS: u16 = u16::MAX;
 
 /// Edges of a tree in one message.
 pub const EDGES: usize = 3;
