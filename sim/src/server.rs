@@ -51,7 +51,7 @@ impl Server {
             if process.left == 0 {
                 if process.ends <= now {
                     self.running.remove(&pid);
-                    self.end(pid, End { state: ProcessState::Exited, code: 7 });
+                    self.end(pid, End::new(ProcessState::Exited, 7));
                 }
                 continue;
             }
@@ -129,7 +129,7 @@ impl Service<Asker> for Server {
     fn kill(&mut self, kill: &proc::Kill, asker: Asker) {
         let found = self.running.remove(&kill.pid).ok_or(Refusal::NotFound);
         if found.is_ok() {
-            self.end(kill.pid, End { state: ProcessState::Killed, code: 0 });
+            self.end(kill.pid, End::new(ProcessState::Killed, 0));
         }
         self.done(asker, found.map(|_| kill.pid));
     }

@@ -294,7 +294,15 @@ impl Dispatcher {
 
     /// The fault it died of, if of one.
     pub fn fault(self) -> Result<Option<FaultKind>, Error> {
-        invoke(self.0, Op::State, [0; 5]).map(|word| FaultKind::from_raw((word >> 8) as u32))
+        invoke(self.0, Op::State, [0; 5]).map(|word| FaultKind::from_raw((word >> 8) as u32 & 0xff))
+    }
+
+    /// The address of that fault, as far as 48 bits tell, and where the dispatcher stood.
+    pub fn fault_at(self) -> Result<(u64, u64), Error> {
+        let word = |which| invoke(self.0, Op::State, [which, 0, 0, 0, 0]);
+        // Above the low half the bits are alike.
+        let addr = word(0)? as i64 >> 16;
+        Ok((addr as u64, word(1)?))
     }
 }
 

@@ -42,6 +42,15 @@ pub struct End {
     pub state: ProcessState,
     /// Exit status, or what fault.
     pub code: u8,
+    /// Of a fault: its address, and where the program stood.
+    pub at: (u64, u64),
+}
+
+impl End {
+    /// Without a fault.
+    pub const fn new(state: ProcessState, code: u8) -> Self {
+        Self { state, code, at: (0, 0) }
+    }
 }
 
 /// One process.
@@ -211,7 +220,7 @@ mod tests {
         Asker { core: CoreId::new(IslandId(1), 2), request }
     }
 
-    const EXITED: End = End { state: ProcessState::Exited, code: 3 };
+    const EXITED: End = End::new(ProcessState::Exited, 3);
 
     #[test]
     fn who_waits_hears_of_the_end_and_the_process_is_forgotten() {

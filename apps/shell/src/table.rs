@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use skerry_hal::{CoreId, FaultKind, Isa, IslandId};
 use skerry_urpc::formats::device::{DriverLine, Random};
 use skerry_urpc::formats::monitor::CoreState;
-use skerry_urpc::formats::proc::{MemoryState, Process, ProcessState};
+use skerry_urpc::formats::proc::{Done, MemoryState, Process, ProcessState};
 use skerry_urpc::formats::shell::{CoreLine, IslandLine, IslandState, MemoryLine, StreamReport};
 
 /// First line of the table of cores.
@@ -101,6 +101,16 @@ pub fn state(state: u8, code: u8) -> String {
     }
 }
 
+/// How a process ended that did not do so itself; of a fault, where as well.
+pub fn end(done: &Done) -> String {
+    let state = state(done.state, done.code);
+    if ProcessState::from_raw(done.state) == Some(ProcessState::Faulted) {
+        format!("{state} at {:#x}, pc {:#x}", done.addr, done.pc)
+    } else {
+        state
+    }
+}
+
 /// A program's line as it may be shown: it must not move the cursor, nor look like an answer to a machine's request.
 pub fn clean(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -177,6 +187,10 @@ mod tests {
         assert_eq!(process(core, &line), "1.2:7 1.2 a\u{fffd} exited-3 512");
         assert_eq!(PROCESSES.split(' ').count(), process(core, &line).split(' ').count());
         assert_eq!((state(2, 0).as_str(), state(9, 0).as_str()), ("killed", "unknown"));
+        let done =
+            Done { state: 3, code: FaultKind::Write as u8, addr: 0x1234, pc: 0x40_0010, ..Done::default() };
+        assert_eq!(end(&done), "fault Write at 0x1234, pc 0x400010");
+        assert_eq!(end(&Done { state: 4, ..done }), "vanished");
     }
 
     #[test]

@@ -5,17 +5,20 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use skerry_user::thread::{self, Builder, JoinHandle, Local, SpawnError, span};
-use skerry_user::{ISA, println};
+use skerry_user::{ISA, println, relax};
 
 /// Moves from one core to the next.
 const MOVES: u32 = 1000;
+/// Moves past threads that never give the core up: each waits for the end of a slice.
+const BUSY_MOVES: u32 = 40;
 
 pub fn run(report: &mut Report) {
     report.case("made on every dispatcher, and joined", made_everywhere);
     report.case("a thread made elsewhere makes one here", made_back);
     report.case("a thousand moves, with all it has", thousand_moves);
+    report.case("who moves leaves the core to one that lost it", past_busy);
     report.case("lines are said from everywhere", lines);
     report.case("no such dispatcher", nowhere);
 }
@@ -67,6 +70,28 @@ fn thousand_moves() -> Outcome {
     })?;
     let sum = u64::from(MOVES) * u64::from(MOVES + 1) / 2;
     same(handle.join(), (0, 1.0 + sum as f64 * 0.5, sum, u64::from(MOVES)))
+}
+
+/// On every dispatcher a thread computes, which loses the core against its will; whoever moves away gives it back to that one.
+fn past_busy() -> Outcome {
+    let done = Arc::new(AtomicBool::new(false));
+    let mut busy = Vec::new();
+    for n in 0..span::count() {
+        let done = done.clone();
+        busy.push(on(n, move || {
+            let mut rounds = 1u64;
+            while !done.load(Relaxed) {
+                rounds = rounds.wrapping_add(1);
+                relax();
+            }
+            rounds
+        })?);
+    }
+    let mover = on(0, || (1..=BUSY_MOVES).filter(|n| span::migrate(n % span::count()).is_err()).count());
+    let refused = mover.map(|mover| mover.join());
+    done.store(true, Relaxed);
+    let idle = busy.into_iter().map(|busy| busy.join()).filter(|rounds| *rounds < 2).count();
+    same((refused?, idle), (0, 0))
 }
 
 fn lines() -> Outcome {

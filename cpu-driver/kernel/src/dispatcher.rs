@@ -79,8 +79,8 @@ pub struct Dcb<C> {
     /// See `next`.
     pub prev: DcbRef,
     state: u32,
-    /// The fault kind it died of; 0: none.
-    pub fault: u32,
+    /// The fault it died of: its kind, and the address from bit 8 on; 0: none.
+    pub fault: u64,
     /// Its part of the core.
     pub share: Share,
     /// Rings that were full when it sent, as [`RingRef::bit`] says.

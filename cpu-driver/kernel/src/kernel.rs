@@ -339,7 +339,7 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
         out.text(" fault at ").hex(fault.addr.0).text(", pc ").hex(pc.0).text(", sp ").hex(sp.0);
         out.text(", code ").hex(fault.code).text("\r\n");
         self.say(out.as_bytes());
-        self.memory.dcb(current).fault = fault.kind as u32;
+        self.memory.dcb(current).fault = fault.kind as u64 | fault.addr.0 << 8;
         self.kill(current);
         self.dispatch()
     }

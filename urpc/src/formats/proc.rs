@@ -190,6 +190,10 @@ interface! {
             code: u8,
             /// Its number on the core.
             pid: u32,
+            /// Of a fault: its address.
+            addr: u64,
+            /// Of a fault: where the program stood.
+            pc: u64,
         }
     }
     /// What a process server takes from its programs.

@@ -479,8 +479,8 @@ pub(super) fn move_to(off: &Off, to: u32) {
         Some((save, state.upcall_stack))
     });
     let Some((save, upcall_stack)) = gone else { return };
-    // SAFETY: nobody is on that stack: a thread runs.
-    let stack = unsafe { user::new_stack(upcall_stack, depart, 0) };
+    // SAFETY: nobody is on that stack: a thread runs. Its end is left free for `resume`, as in an upcall.
+    let stack = unsafe { user::new_stack(upcall_stack - RESUME_ROOM, depart, 0) };
     // SAFETY: the place is the thread's, which is this dispatcher's until `depart` gives it away.
     unsafe { user::switch(save, stack) };
 }

@@ -3,11 +3,12 @@
 
 use super::Server;
 use super::back::What;
+use super::programs::fault_of;
 use super::span::Order;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use skerry_app_proc::table::Asker;
+use skerry_app_proc::table::{Asker, End};
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::proc::*;
 use skerry_user::abi::CPtr;
@@ -118,10 +119,10 @@ impl Server {
         while let Some(guest) = self.guests.all.get(n) {
             let state = guest.running.as_ref().and_then(|running| running.dispatcher.state().ok());
             if state.is_some_and(|state| state as u8 == State::Dead as u8) {
-                let fault =
-                    guest.running.as_ref().and_then(|running| running.dispatcher.fault().ok().flatten());
-                let state = fault.map_or(ProcessState::Vanished, |_| ProcessState::Faulted) as u8;
-                let done = Done { state, code: fault.map_or(0, |kind| kind as u8), ..Done::default() };
+                let fault = guest.running.as_ref().and_then(|running| fault_of(running.dispatcher));
+                let End { state, code, at: (addr, pc) } =
+                    fault.unwrap_or(End::new(ProcessState::Vanished, 0));
+                let done = Done { state: state as u8, code, addr, pc, ..Done::default() };
                 let asker = guest.asker;
                 self.end_guest(asker);
                 self.say(asker, &done);

@@ -176,7 +176,7 @@ impl Server {
         }
         if let Some(program) = self.programs.get_mut(&pid) {
             program.stop();
-            program.end.get_or_insert(End { state: ProcessState::Killed, code: 0 });
+            program.end.get_or_insert(End::new(ProcessState::Killed, 0));
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ impl Server {
     fn said(&mut self, pid: u32, message: &Message) {
         let Some(program) = self.programs.get_mut(&pid) else { return };
         if let Some(exit) = message.body::<Exit>() {
-            program.end.get_or_insert(End { state: ProcessState::Exited, code: exit.status });
+            program.end.get_or_insert(End::new(ProcessState::Exited, exit.status));
             return;
         }
         if let Some(asked) = message.body::<Extend>() {
@@ -267,10 +267,8 @@ impl Server {
     pub(super) fn ended(&mut self, pid: u32) {
         if let Some(program) = self.programs.get_mut(&pid) {
             program.stop();
-            let fault = program.dispatchers().find_map(|dispatcher| dispatcher.fault().ok().flatten());
-            if let Some(kind) = fault {
-                program.end.get_or_insert(End { state: ProcessState::Faulted, code: kind as u8 });
-            }
+            let fault = program.dispatchers().find_map(fault_of);
+            program.end = program.end.or(fault);
         }
         if !self.end_away(pid) {
             return;
@@ -278,7 +276,7 @@ impl Server {
         let Some(program) = self.programs.remove(&pid) else { return };
         // Its channel goes with this, before the memory that it lies in.
         let Program { running, span, share, name, end, .. } = program;
-        let end = end.unwrap_or(End { state: ProcessState::Vanished, code: 0 });
+        let end = end.unwrap_or(End::new(ProcessState::Vanished, 0));
         let (further, whose) = (span.into_iter().flat_map(|span| span.here), format!("{name}:{pid}"));
         for running in further.chain([running]) {
             let estate = running.end(&mut self.domain);
@@ -290,6 +288,13 @@ impl Server {
         }
         self.table.trim();
     }
+}
+
+/// The fault that a dispatcher died of, if of one.
+pub(super) fn fault_of(dispatcher: Dispatcher) -> Option<End> {
+    let kind = dispatcher.fault().ok()??;
+    let at = dispatcher.fault_at().ok()?;
+    Some(End { state: ProcessState::Faulted, code: kind as u8, at })
 }
 
 fn refusal_of(error: &SpawnError) -> Refusal {

@@ -114,7 +114,7 @@ impl Server {
             .table
             .iter()
             .map(|(pid, process)| {
-                let end = process.end.unwrap_or(End { state: ProcessState::Running, code: 0 });
+                let end = process.end.unwrap_or(End::new(ProcessState::Running, 0));
                 let mut line = Process {
                     pid,
                     ram: (process.ram >> 10) as u32,
@@ -165,6 +165,7 @@ impl Server {
 
     /// Tells an asker how a process ended.
     pub(super) fn tell_end(&mut self, asker: Asker, pid: u32, end: End) {
-        self.say(asker, &Done { pid, state: end.state as u8, code: end.code, ..Done::default() });
+        let End { state, code, at: (addr, pc) } = end;
+        self.say(asker, &Done { pid, state: state as u8, code, addr, pc, ..Done::default() });
     }
 }

@@ -215,7 +215,7 @@ impl Server {
         }
         if !span.ending {
             let state = ProcessState::from_raw(done.state).unwrap_or(ProcessState::Vanished);
-            program.end.get_or_insert(End { state, code: done.code });
+            program.end.get_or_insert(End { state, code: done.code, at: (done.addr, done.pc) });
         }
         self.ended(pid);
     }

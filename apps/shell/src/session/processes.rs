@@ -122,7 +122,7 @@ impl Session {
             Some(ProcessState::Running) => Ok(0),
             Some(ProcessState::Exited) => Ok(done.code),
             _ => {
-                let cause = table::state(done.state, done.code);
+                let cause = table::end(done);
                 self.line(&format!("{what}: process {core}:{}: {cause}", done.pid), machine).await?;
                 Ok(FAILED)
             }

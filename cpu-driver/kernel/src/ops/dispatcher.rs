@@ -91,7 +91,8 @@ impl<M: Machine> Kernel<M> {
 
     pub(crate) fn state(&mut self, call: &Call) -> Result<Outcome, Error> {
         let dcb = self.memory.dcb(DcbRef::new(PhysAddr(call.cap.base)));
-        Ok(Outcome::Value(dcb.state() as u64 | u64::from(dcb.fault) << 8))
+        let word = dcb.state() as u64 | dcb.fault << 8;
+        Ok(Outcome::Value(if call.w[1] == 0 { word } else { dcb.context.pc().0 }))
     }
 
     pub(crate) fn set_schedule(&mut self, call: &Call) -> Result<Outcome, Error> {

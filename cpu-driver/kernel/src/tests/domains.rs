@@ -142,8 +142,9 @@ fn a_fault_stops_that_domain_alone_and_tells_whoever_asked() {
     assert_eq!(rig.context().words, [0, 1 << 9], "the parent hears of it");
     let text = String::from_utf8(rig.outside.lock().unwrap().console.clone()).unwrap();
     assert!(text.contains("Write fault at 0x10"), "{text}");
-    let dead = State::Dead as u64 | (FaultKind::Write as u64) << 8;
+    let dead = State::Dead as u64 | (FaultKind::Write as u64) << 8 | 0x10 << 16;
     assert_eq!(rig.invoke(CHILD, Op::State, &[]), Ok(dead));
+    assert_eq!(rig.invoke(CHILD, Op::State, &[1]), Ok(0x60_0000), "where it stood");
     assert_eq!(rig.invoke(CHILD, Op::Start, &[]), Err(Error::BadState));
     rig.invoke(slot::ROOT, Op::Delete, &[u64::from(CHILD.0)]).unwrap();
     // Its memory is free again.
