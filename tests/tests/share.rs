@@ -27,19 +27,20 @@ fn domains_that_spin_hold_nobody_up() {
 /// Spans of the clock in which both programs want the core, at least.
 const SPANS: u64 = 6;
 
-/// How often each of two programs that loop on a core comes round, the first started with `options`, in spans of the core's
-/// clock in which both want it. Each is started by another island's shell, so at about the same time; if the machine was
+/// How often each of two programs that loop on a core comes round, the first started with these `options` and being `program`, in
+/// spans of the core's clock in which both want it. Each is started by another island's shell, so at about the same time; if the machine was
 /// too busy for that, it is done again with more spans.
-fn side_by_side(system: &System, core: &str, options: &str) -> (u64, u64) {
+fn side_by_side(system: &System, core: &str, options: &str, program: &str) -> (u64, u64) {
+    let home = if program == SPAN { core.replace(".1", ".0") } else { core.to_string() };
     for asked in [2 * SPANS, 4 * SPANS, 8 * SPANS] {
-        let counts = |island, options: &str| {
-            let lines = ask_on(system, island, &format!("run {core} {options} hello quiet turns={asked}"));
+        let counts = |island, home: &str, options: &str, program: &str| {
+            let lines = ask_on(system, island, &format!("run {home} {options} {program} turns={asked}"));
             let numbers = |line: String| line.split(' ').filter_map(|word| word.parse().ok()).collect();
             lines.into_iter().map(numbers).map(|n: Vec<u64>| (n[0], n[1])).collect::<BTreeMap<u64, u64>>()
         };
         let (one, other) = std::thread::scope(|scope| {
-            let one = scope.spawn(|| counts(0, options));
-            let other = counts(1, "");
+            let one = scope.spawn(|| counts(0, &home, options, program));
+            let other = counts(1, core, "", HELLO);
             (one.join().expect("it counts"), other)
         });
         // Neither the span that a program begins in, nor the one after its last, are whole. One that is behind all others
@@ -52,8 +53,12 @@ fn side_by_side(system: &System, core: &str, options: &str) -> (u64, u64) {
             return (sum(&one), sum(&other));
         }
     }
-    panic!("{core} {options}: the two never ran side by side");
+    panic!("{core} {options} {program}: the two never ran side by side");
 }
+
+const HELLO: &str = "hello quiet";
+/// Counts in a dispatcher that is not the program's first.
+const SPAN: &str = "span";
 
 /// Puts a program behind all others.
 const BEHIND: &str = "--priority 2";
@@ -62,14 +67,14 @@ const BEHIND: &str = "--priority 2";
 fn priority_and_budget_are_the_spawners_word() {
     let Some(system) = boot_pair(2, 2) else { return };
     for core in ["0.1", "1.1"] {
-        let (one, other) = side_by_side(&system, core, "");
+        let (one, other) = side_by_side(&system, core, "", HELLO);
         assert!(one * 3 > other && other * 3 > one, "{core}: alike, and yet {one} and {other}");
-        let (one, other) = side_by_side(&system, core, "--budget 20");
+        let (one, other) = side_by_side(&system, core, "--budget 20", HELLO);
         assert!(one * 2 < other && one * 20 > other, "{core}: 20 percent, and yet {one} and {other}");
-        let (one, other) = side_by_side(&system, core, BEHIND);
+        let (one, other) = side_by_side(&system, core, BEHIND, HELLO);
         assert!(one * 10 < other, "{core}: behind the other, and yet {one} and {other}");
         // Before all others, the servers too, as far as its budget goes.
-        let (one, other) = side_by_side(&system, core, "--priority 7 --budget 30");
+        let (one, other) = side_by_side(&system, core, "--priority 7 --budget 30", HELLO);
         assert!(one < other && one * 10 > other, "{core}: 30 percent, and yet {one} and {other}");
         for (options, why) in [
             ("--budget 0", "--budget 0: use a number from 1 to 100"),
@@ -80,6 +85,21 @@ fn priority_and_budget_are_the_spawners_word() {
             let reply = reply(&system, 0, &format!("run {core} {options} hello"));
             assert!(reply.status != 0 && reply.lines[0] == why, "{options}: {:?}", reply.lines);
         }
+    }
+    check_exit(&system);
+}
+
+#[test]
+fn priority_and_budget_hold_on_every_core_of_a_program() {
+    let Some(system) = boot_pair(2, 2) else { return };
+    for core in ["0.1", "1.1"] {
+        let cores = format!("--cores {},{core}", core.replace(".1", ".0"));
+        let (one, other) = side_by_side(&system, core, &cores, SPAN);
+        assert!(one * 3 > other && other * 3 > one, "{core}: alike, and yet {one} and {other}");
+        let (one, other) = side_by_side(&system, core, &format!("{cores} --budget 20"), SPAN);
+        assert!(one * 2 < other && one * 20 > other, "{core}: 20 percent, and yet {one} and {other}");
+        let (one, other) = side_by_side(&system, core, &format!("{cores} {BEHIND}"), SPAN);
+        assert!(one * 10 < other, "{core}: behind the other, and yet {one} and {other}");
     }
     check_exit(&system);
 }

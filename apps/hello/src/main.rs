@@ -18,8 +18,9 @@
 
 extern crate alloc;
 
+mod turns;
+
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::time::Duration;
 use skerry_user::abi::CapType;
 use skerry_user::cap::{KERNEL, SELF};
@@ -65,7 +66,7 @@ fn main(domain: Domain) -> u8 {
         }
     }
     if let Some(spans) = number(info.arg("turns")) {
-        turns(spans);
+        turns::say(&turns::count(spans));
     }
     if asked("fault") {
         #[expect(unsafe_code, reason = "to be killed for it")]
@@ -119,27 +120,6 @@ fn trade(mut domain: Domain, times: u64) -> Result<(), Error> {
     }
     println!("{times} times");
     Ok(())
-}
-
-/// Counts how often it comes round in each span of the core's clock, which is the same for all its programs. Says nothing
-/// before it has counted to the end: it wants the core all the time.
-fn turns(spans: u64) {
-    let span = clock::span(Duration::from_millis(250));
-    let mut counts: Vec<(u64, u64)> = Vec::with_capacity(spans as usize);
-    let first = clock::ticks() / span;
-    loop {
-        let now = clock::ticks() / span;
-        if now - first >= spans {
-            break;
-        }
-        match counts.last_mut() {
-            Some((at, count)) if *at == now => *count += 1,
-            _ => counts.push((now, 1)),
-        }
-    }
-    for (at, count) in counts {
-        println!("span {at} turns {count}");
-    }
 }
 
 fn number(text: Option<&str>) -> Option<u64> {

@@ -83,10 +83,32 @@ impl Portion {
                 _ => return Err(BadPortion::Value(option, value)),
             }
         }
-        if portion.priority > USUAL && portion.budget.is_none_or(|percent| percent > MOST_ABOVE) {
-            return Err(BadPortion::NeedsBudget(portion.priority));
+        portion.checked()
+    }
+
+    fn checked<'a>(self) -> Result<Self, BadPortion<'a>> {
+        if self.priority > USUAL && self.budget.is_none_or(|percent| percent > MOST_ABOVE) {
+            return Err(BadPortion::NeedsBudget(self.priority));
         }
-        Ok(portion)
+        Ok(self)
+    }
+
+    /// What another core's server passes on: see [`Self::words`].
+    ///
+    /// # Errors
+    /// [`BadPortion::NeedsBudget`], and for what is none at all too.
+    pub fn of_words((priority, budget): (u8, u8)) -> Result<Self, BadPortion<'static>> {
+        let portion = Self { priority, budget: (budget != 0).then_some(budget) };
+        if priority <= HIGHEST && budget <= 100 {
+            portion.checked()
+        } else {
+            Err(BadPortion::NeedsBudget(priority))
+        }
+    }
+
+    /// Priority and percent (0: no limit), for another core's server.
+    pub fn words(self) -> (u8, u8) {
+        (self.priority, self.budget.unwrap_or(0))
     }
 
     /// The priority.
@@ -120,6 +142,17 @@ mod tests {
         assert_eq!(take("--priority 0 A=1"), Ok((portion(0, None), Some("A=1"))));
         assert_eq!(take("--budget 50 --priority 7 x"), Ok((portion(7, Some(50)), Some("x"))));
         assert_eq!(take("--budget 100"), Ok((portion(3, Some(100)), None)));
+    }
+
+    #[test]
+    fn what_is_passed_on_is_checked_again() {
+        for text in ["--priority 0 A=1", "--budget 50 --priority 7 x", "--budget 100", "x"] {
+            let (portion, _) = take(text).unwrap();
+            assert_eq!(Portion::of_words(portion.words()), Ok(portion), "{text}");
+        }
+        for bad in [(8, 10), (3, 101), (4, 0), (4, 51)] {
+            assert!(Portion::of_words(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

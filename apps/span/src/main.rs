@@ -1,6 +1,6 @@
 //! `span`: checks a domain over several cores from inside, a case a line: `run 0.1 --cores 0.1,0.1 span`. What a case checks does
 //! not depend on how fast the machine is. With `end=write` and the like among its arguments it comes to that end instead,
-//! in its last dispatcher.
+//! in its last dispatcher; with `turns=N` that counts as `hello turns=N` does.
 #![no_std]
 #![no_main]
 
@@ -13,6 +13,8 @@ mod moves;
 #[path = "../../threads/src/report.rs"]
 mod report;
 mod sync;
+#[path = "../../hello/src/turns.rs"]
+mod turns;
 
 use report::Report;
 use skerry_user::thread::span;
@@ -23,6 +25,7 @@ skerry_user::main!(main, heap = 512 << 10);
 fn main(domain: Domain) -> u8 {
     let (end, wanted) = (domain.info.arg("end"), domain.info.arg("cores"));
     let wanted = wanted.and_then(|text| text.parse().ok());
+    let turns = domain.info.arg("turns").and_then(|text| text.parse().ok());
     let dispatchers = match span::start(domain) {
         Ok(dispatchers) => dispatchers,
         Err(error) => {
@@ -36,6 +39,18 @@ fn main(domain: Domain) -> u8 {
     }
     if let Some(deed) = end {
         return ends::end(deed, dispatchers - 1);
+    }
+    if let Some(spans) = turns {
+        return match moves::on(dispatchers - 1, move || turns::count(spans)) {
+            Ok(counts) => {
+                turns::say(&counts.join());
+                0
+            }
+            Err(error) => {
+                println!("{error}");
+                1
+            }
+        };
     }
     let mut report = Report::default();
     moves::run(&mut report);

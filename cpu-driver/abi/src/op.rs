@@ -74,8 +74,7 @@ pub enum Op {
     MakeEndpoint = 35,
     /// Dispatcher: stops it for good.
     Stop = 36,
-    /// Dispatcher: value = state | fault kind it died of << 8 | its address << 16 (see [`dispatcher::State`](crate::dispatcher::State)),
-    /// cut to 48 bits; if w1 is 1, the program counter instead.
+    /// Dispatcher: value = [state](crate::dispatcher::State) | fault it died of << 8 | its address << 16; w1 = 1: program counter.
     State = 37,
 
     /// Dispatcher, the caller's own: answers the current caller, if any, with w1 to w4 and a copy of the capability at w5 lo

@@ -105,16 +105,18 @@ interface! {
             entry: u32,
             /// Pages of the image that it has for itself: the first, from where images are loaded.
             own: u32,
-            /// Their bytes.
-            own_len: u32,
+            /// How many.
+            own_pages: u16,
             /// Which of its domain's dispatchers it is.
             number: u8,
             /// How many there are.
             count: u8,
             /// Parts that it shares.
             parts: u8,
-            /// Page tables of the common memory: 1 if they are the first core's.
-            shared: u8,
+            /// Its priority on its core, 0 to 7.
+            priority: u8,
+            /// Percent of its core's time that it may have before everybody else; 0: no limit.
+            budget: u8,
             /// The program, padded with zeros.
             name: [u8; 16],
         }
@@ -221,8 +223,6 @@ interface! {
             own: u64,
             /// Their bytes.
             own_len: u32,
-            /// 1: the page tables of the common memory are the first core's, for all; 0: each core has its own.
-            shared: u8,
         }
     }
     /// What a program takes from its process server.

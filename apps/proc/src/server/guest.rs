@@ -8,12 +8,13 @@ use super::span::Order;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use skerry_app_proc::portion::Portion;
 use skerry_app_proc::table::{Asker, End};
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::proc::*;
-use skerry_user::abi::CPtr;
 use skerry_user::abi::dispatcher::State;
 use skerry_user::abi::domain::IMAGE_VADDR;
+use skerry_user::abi::{CPtr, PAGE_SIZE};
 use skerry_user::agent::MAX_OFFERED;
 use skerry_user::cap::identify;
 use skerry_user::logging::error;
@@ -174,12 +175,14 @@ impl Server {
         let further = Further {
             parts: &parts,
             entry: IMAGE_VADDR + u64::from(ask.entry),
-            own: (own, own + u64::from(ask.own_len)),
+            own: (own, own + u64::from(ask.own_pages) * PAGE_SIZE),
         };
+        let portion = Portion::of_words((ask.priority, ask.budget)).map_err(|bad| format!("{bad}"))?;
         let order = Order {
             name,
             further,
             common: common.ok_or("no common memory")?,
+            portion,
             number: ask.number.into(),
             count: ask.count.into(),
         };

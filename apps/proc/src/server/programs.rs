@@ -8,14 +8,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use skerry_app_proc::command::{Command, bytes};
-use skerry_app_proc::portion::PERIOD;
+use skerry_app_proc::portion::{PERIOD, Portion};
 use skerry_app_proc::table::{Asker, End, Output as To};
 use skerry_hal::CoreId;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::monitor::LogText;
 use skerry_urpc::formats::proc::{Exit, Extend, Output, ProcessState, Say};
 use skerry_urpc::{Message, Transport};
-use skerry_user::ISA;
 use skerry_user::abi::domain::{Purpose, slot};
 use skerry_user::abi::{Error, Rights};
 use skerry_user::cap::Dispatcher;
@@ -25,6 +24,7 @@ use skerry_user::log::Unfinished;
 use skerry_user::logging::{info, log};
 use skerry_user::program::ROOM_EVENT;
 use skerry_user::spawn::{self, Child, Running, SpawnError};
+use skerry_user::{Domain, ISA};
 
 /// RAM that a program gets to spend, besides what it is made of, unless its environment says otherwise (`RAM=`).
 const RAM: u64 = 512 << 10;
@@ -135,22 +135,13 @@ impl Server {
                 if let Some((cores, _)) = common {
                     child.grant(slot::CORES, slot::CORES, Rights::SIGNAL)?;
                     let common = child.give_common(extra, cores.len() as u64)?;
-                    span = Some(Span::new(cores, common));
+                    span = Some(Span::new(cores, *portion, common));
                 }
                 child.give_rest()?;
                 Ok((chan, span))
             };
             match give() {
-                Ok((chan, span)) => {
-                    let (budget, period) = portion.budget(clock::span(PERIOD));
-                    let schedule =
-                        |dispatcher: Dispatcher| dispatcher.schedule(portion.priority(), budget, period);
-                    let refused = |error| SpawnError::Refused("priority and budget", error);
-                    Ok((
-                        (chan, span),
-                        child.start_with(domain, |_, dispatcher| schedule(dispatcher).map_err(refused))?,
-                    ))
-                }
+                Ok((chan, span)) => Ok(((chan, span), start(child, domain, *portion)?)),
                 Err(error) => {
                     child.abandon(domain);
                     Err(error)
@@ -288,6 +279,15 @@ impl Server {
         }
         self.table.trim();
     }
+}
+
+/// Lets a dispatcher run, with its portion of the core.
+pub(super) fn start(child: Child, domain: &mut Domain, portion: Portion) -> Result<Running, SpawnError> {
+    let (budget, period) = portion.budget(clock::span(PERIOD));
+    let refused = |error| SpawnError::Refused("priority and budget", error);
+    child.start_with(domain, |_, dispatcher| {
+        dispatcher.schedule(portion.priority(), budget, period).map_err(refused)
+    })
 }
 
 /// The fault that a dispatcher died of, if of one.

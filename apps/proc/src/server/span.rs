@@ -5,9 +5,10 @@
 //! anything of it any more is it taken back.
 
 use super::Server;
-use super::programs::Program;
+use super::programs::{Program, start};
 use alloc::format;
 use alloc::vec::Vec;
+use skerry_app_proc::portion::Portion;
 use skerry_app_proc::table::{Asker, End};
 use skerry_hal::CoreId;
 use skerry_urpc::Transport;
@@ -15,7 +16,7 @@ use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::proc::*;
 use skerry_urpc::wire::{Header, encode};
 use skerry_user::abi::domain::{IMAGE_VADDR, slot};
-use skerry_user::abi::{CPtr, Rights};
+use skerry_user::abi::{CPtr, PAGE_SIZE, Rights};
 use skerry_user::agent::{Address, ShareError, Ticket};
 use skerry_user::cap::Dispatcher;
 use skerry_user::logging::error;
@@ -29,6 +30,8 @@ const GRANT: u64 = 256 << 10;
 pub struct Span {
     /// Where: the first is this one.
     cores: Vec<CoreId>,
+    /// What each of its dispatchers may have of its core's time.
+    portion: Portion,
     /// What it has on all of them.
     common: Object,
     /// Its dispatchers on this core, besides the first.
@@ -41,8 +44,8 @@ pub struct Span {
 
 impl Span {
     /// Over these cores.
-    pub const fn new(cores: Vec<CoreId>, common: Object) -> Self {
-        Self { cores, common, here: Vec::new(), away: Vec::new(), asked: false, ending: false }
+    pub const fn new(cores: Vec<CoreId>, portion: Portion, common: Object) -> Self {
+        Self { cores, portion, common, here: Vec::new(), away: Vec::new(), asked: false, ending: false }
     }
 
     /// Whether it has been asked for its end on other cores, and not every one has answered.
@@ -59,6 +62,8 @@ pub struct Order<'a> {
     pub further: Further<'a>,
     /// The common memory.
     pub common: Object,
+    /// What it may have of its core's time.
+    pub portion: Portion,
     /// Which it is, of how many.
     pub number: usize,
     /// See `number`.
@@ -97,11 +102,11 @@ impl Server {
         let (name, parts) = (program.name.clone(), program.running.parts.clone());
         let span = program.span.as_mut().filter(|span| !span.asked).ok_or(Refusal::BadRequest)?;
         span.asked = true;
-        let (cores, common) = (span.cores.clone(), span.common);
+        let (cores, common, portion) = (span.cores.clone(), span.common, span.portion);
         let end = asked.own.checked_add(asked.own_len.into()).ok_or(Refusal::BadRequest)?;
         for (number, core) in cores.iter().enumerate().skip(1) {
             let further = Further { parts: &parts, entry: asked.entry, own: (asked.own, end) };
-            let order = Order { name: &name, further, common, number, count: cores.len() };
+            let order = Order { name: &name, further, common, portion, number, count: cores.len() };
             if *core == self.domain.info.core {
                 let made = self.further(&order).map_err(|why| {
                     error!("{name}:{pid}: dispatcher {number}: {why}");
@@ -130,13 +135,16 @@ impl Server {
         let asker = Asker { core, request: self.last_request };
         let narrow = |at: u64| u32::try_from(at.wrapping_sub(IMAGE_VADDR)).map_err(|_| Refusal::BadRequest);
         let Further { parts, entry, own } = order.further;
+        let (priority, budget) = order.portion.words();
         let mut ask = FurtherAsk {
             entry: narrow(entry)?,
             own: narrow(own.0)?,
-            own_len: (own.1 - own.0) as u32,
+            own_pages: u16::try_from((own.1 - own.0) / PAGE_SIZE).map_err(|_| Refusal::BadRequest)?,
             number: order.number as u8,
             count: order.count as u8,
             parts: parts.len() as u8 + 1,
+            priority,
+            budget,
             ..FurtherAsk::default()
         };
         let name = order.name.as_bytes();
@@ -232,7 +240,7 @@ impl Server {
 
     /// Makes a further dispatcher on this core.
     pub(super) fn further(&mut self, order: &Order<'_>) -> Result<Running, SpawnError> {
-        let Order { name, further, common, number, count } = order;
+        let Order { name, further, common, portion, number, count } = order;
         let file = self.file(name).map_err(|_| SpawnError::TooMuch)?;
         let args = format!("dispatcher={number}");
         let program = spawn::Program { name, file, args: &args };
@@ -244,7 +252,7 @@ impl Server {
             .and_then(|()| child.have_common(common, *count as u64))
             .and_then(|()| child.give_rest());
         match given {
-            Ok(()) => child.start(domain),
+            Ok(()) => start(child, domain, *portion),
             Err(error) => {
                 child.abandon(domain);
                 Err(error)
