@@ -329,10 +329,8 @@ impl<M: Machine> Handler<M::Context> for Kernel<M> {
         if self.upcall_if_enabled(current, Some(&fault)) {
             return self.dispatch();
         }
-        let (pc, sp) = {
-            let context = &self.memory.dcb(current).context;
-            (context.pc(), context.sp())
-        };
+        let context = &self.memory.dcb(current).context;
+        let (pc, sp) = (context.pc(), context.sp());
         let mut out = Line::new();
         out.text("\r\nskerry ").decimal(core.island().0.into()).text(".").decimal(core.local().into());
         out.text(": domain at ").hex(current.object().0).text(" stopped by a ").text(fault.kind.name());
