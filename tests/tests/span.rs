@@ -7,13 +7,14 @@ use skerry_tests::{HANG, boot_pair};
 use std::time::{Duration, Instant};
 
 /// Cases of the program.
-const CASES: usize = 17;
+const CASES: usize = 21;
 
 /// What `span end=…` says, in its output or on the console, and its exit status. The line about a fault away from home is home's to say,
 /// which may be ended before it does: the process server's word is what counts.
-const ENDS: [(&str, &str, i32); 5] = [
+const ENDS: [(&str, &str, i32); 6] = [
     ("write", ": fault Write at 0x1234, pc 0x", 1),
     ("unmapped", ": fault Write at 0x", 1),
+    ("guard", ": fault Write at 0x", 1),
     ("panic", "panic in thread 'there'", 101),
     ("exit", "", 9),
     ("main", "", 5),

@@ -120,6 +120,11 @@ pub(crate) fn is_scheduled() -> bool {
     OWN.scheduled.load(Ordering::Relaxed)
 }
 
+/// Whether upcalls are switched off just now.
+pub(crate) fn is_off() -> bool {
+    disabled().load(Ordering::Relaxed) != 0
+}
+
 /// The program goes down: from now on nobody but the thread that runs gets the core.
 pub(crate) fn unscheduled() {
     if OWN.scheduled.swap(false, Ordering::Relaxed) {

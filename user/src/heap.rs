@@ -1,6 +1,7 @@
 //! The program's heap: an arena in its own data to begin with, and when that is full, frames of the domain's RAM, mapped
 //! one behind the other at [`HEAP`](crate::vspace::column::HEAP). When the domain's RAM is used up, the memory server is asked
-//! ([`MoreRam`](crate::mem::MoreRam)).
+//! ([`MoreRam`](crate::mem::MoreRam)). In a domain over several cores it is memory that all of them have instead, and who finds
+//! too little of it has more mapped on all of them (`thread/growth.rs`).
 //!
 //! Which piece goes to whom is the crate `talc`'s work; where more comes from, this module's. It grows by an eighth of
 //! what it has, at least [`STEP`]. What it has grown by stays its own.
@@ -11,6 +12,7 @@
 use crate::cap::VNode;
 use crate::lock::Exclusive;
 use crate::mem::{OWN, Store};
+use crate::thread::growth;
 use crate::vspace::VmError;
 use crate::vspace::column::{Column, HEAP};
 use core::alloc::{GlobalAlloc, Layout};
@@ -31,7 +33,7 @@ pub const STEP: u64 = 64 << 10;
 /// Bytes that it may have at most, its first arena aside.
 const MOST: u64 = 64 << 30;
 /// What the allocator may need beside what was asked for.
-const SLACK: u64 = 256;
+pub(crate) const SLACK: u64 = 256;
 
 /// Why the heap could not grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,11 +65,26 @@ static COMMON: Exclusive<Option<(u64, u64)>> = Exclusive::new(None);
 /// Whether the heap has grown beyond its first arena.
 static GROWN: AtomicBool = AtomicBool::new(false);
 
-/// From now on the heap grows in these `len` bytes at `start`, which nobody else uses, and no further. Refused if it has grown
-/// before.
+/// From now on the heap grows in these `len` bytes at `start`, which nobody else uses, and in what is [given](give) to it. Refused
+/// if it has grown before.
 pub(crate) fn go_on_in(start: u64, len: u64) -> bool {
     COMMON.with(|common| *common = Some((start, start + len)));
     !GROWN.load(Ordering::Relaxed)
+}
+
+/// Memory for the heap that it has not taken yet.
+static GIVEN: Exclusive<Option<(u64, u64)>> = Exclusive::new(None);
+
+/// Whether there is some.
+pub(crate) fn has_more() -> bool {
+    GIVEN.with(|given| given.is_some())
+}
+
+/// Lets the heap have `len` bytes at `start`, which are mapped wherever it is, when it lacks some. There are none that it
+/// [has not taken](has_more).
+pub(crate) fn give(start: u64, len: u64) {
+    GIVEN.with(|given| *given = Some((start, start + len)));
+    LACK.with(|lack| *lack = None);
 }
 
 /// Where the allocator gets more from.
@@ -121,6 +138,11 @@ impl Grow {
 // nothing that `more` calls allocates (`mem::Store`, `vspace::Column`).
 unsafe impl Source for Grow {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
+        if let Some((start, end)) = GIVEN.with(Option::take) {
+            let base = with_exposed_provenance_mut(start as usize);
+            // SAFETY: the range is mapped, read-write, on every core of the domain, and nobody else's.
+            return unsafe { talc.claim(base, (end - start) as usize) }.map(drop).ok_or(());
+        }
         let (start, end) = talc.source.more(layout).map_err(|why| {
             LACK.with(|lack| *lack = Some(why));
         })?;
@@ -178,11 +200,27 @@ impl Heap {
     }
 }
 
+/// As the allocator does, without any growth.
+impl growth::Plain for Heap {
+    fn take(&self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: whoever asks wants more than 0 bytes.
+        self.talc.with(|talc| unsafe { talc.allocate(layout) })
+    }
+
+    unsafe fn give(&self, at: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        self.talc.with(|talc| unsafe { talc.deallocate(at.as_ptr(), layout) });
+    }
+}
+
 // SAFETY: forwards to an allocator, one caller at a time.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, passed on.
         let made = self.talc.with(|talc| unsafe { talc.allocate(layout) });
+        if growth::is_due(made.is_some()) {
+            return growth::after(self, layout, made).map_or(null_mut(), NonNull::as_ptr);
+        }
         made.map_or(null_mut(), NonNull::as_ptr)
     }
 

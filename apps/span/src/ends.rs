@@ -1,7 +1,8 @@
 //! How a domain over several cores comes to its end when one of its dispatchers does.
 
 use crate::moves::on;
-use skerry_user::thread::{self, common, span};
+use skerry_user::thread::{self, common, demand, span};
+use skerry_user::vspace::RW;
 use skerry_user::{println, relax};
 
 #[expect(unsafe_code, reason = "what must not be done")]
@@ -21,6 +22,12 @@ pub fn end(deed: &str, there: u32) -> u8 {
                 store(addr);
             }
         },
+        "guard" => || {
+            if let Ok(addr) = demand::reserve(4096, 4096, RW) {
+                store(addr);
+                store(addr + 4096);
+            }
+        },
         "panic" => || panic!("as asked"),
         "exit" => || skerry_user::program::exit(9),
         "spin" => || loop {
@@ -28,7 +35,7 @@ pub fn end(deed: &str, there: u32) -> u8 {
         },
         "main" => return 5,
         _ => {
-            println!("end: write, unmapped, panic, exit, spin or main");
+            println!("end: write, unmapped, guard, panic, exit, spin or main");
             return 2;
         }
     };

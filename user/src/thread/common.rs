@@ -11,10 +11,14 @@ use super::stack::domain;
 use crate::Domain;
 use crate::dispatch::Off;
 use crate::vspace::column::HEAP;
+use crate::vspace::demand::DemandError;
 use crate::vspace::ranges::Ranges;
-use crate::vspace::{Mapping, RW};
+use crate::vspace::{Mapping, RW, VmError};
+use alloc::collections::BTreeMap;
 use skerry_abi::domain::Purpose;
 use skerry_abi::{CPtr, Error, PAGE_SIZE};
+use skerry_hal::MapFlags;
+use skerry_hal::addr::LARGE_PAGE;
 use skerry_urpc::formats::span::{Changed, Map, ToDispatcher, Unmap};
 
 /// Where it begins: behind the heap of a domain of one core, under the same root entry.
@@ -22,7 +26,7 @@ pub const COMMON: u64 = HEAP + (256 << 30);
 /// Dispatchers of a domain, at most.
 pub const MAX_DISPATCHERS: u32 = 16;
 const _: () = assert!(MAX_DISPATCHERS <= super::word::ROOM);
-/// Bytes of the heap, at least.
+/// Bytes that the heap begins with at least, and that are left for stacks and for more of it.
 const LEAST: u64 = 512 << 10;
 
 /// How the common memory is laid out.
@@ -36,7 +40,7 @@ impl Layout {
     /// For so many dispatchers and bytes; `None` if there is no room.
     pub fn new(dispatchers: u32, len: u64) -> Option<Self> {
         let this = Self { dispatchers, len: len & !(PAGE_SIZE - 1) };
-        let fits = (2..=MAX_DISPATCHERS).contains(&dispatchers) && this.heap().1 >= LEAST;
+        let fits = (2..=MAX_DISPATCHERS).contains(&dispatchers) && this.fixed() + LEAST <= this.len;
         fits.then_some(this)
     }
 
@@ -58,12 +62,13 @@ impl Layout {
     /// The heap: from where on, and its bytes.
     pub const fn heap(&self) -> (u64, u64) {
         let start = self.block(0, self.dispatchers);
-        (start, self.fixed().saturating_sub(start))
+        (start, self.fixed() - start)
     }
 
-    /// Bytes of the first part: three quarters.
+    /// Bytes of the first part: a quarter, or what is needed.
     pub const fn fixed(&self) -> u64 {
-        (self.len / 4 * 3) & !(PAGE_SIZE - 1)
+        let (quarter, least) = ((self.len / 4) & !(PAGE_SIZE - 1), self.block(0, self.dispatchers) + LEAST);
+        if quarter > least { quarter } else { least }
     }
 
     /// The part of which ranges come and go.
@@ -182,16 +187,33 @@ pub fn map(len: u64) -> Result<u64, Error> {
     let common = home.as_mut().ok_or(Error::BadState)?;
     let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(Error::BadArgument)?;
     let offset = common.free.take(len, PAGE_SIZE).ok_or(Error::Full)?;
-    let here = common.map(&mut domain, offset, len);
-    let done = here.and_then(|_| everywhere(|change| Map { offset, len, change, ..Map::default() }));
-    if let Err(error) = done {
-        // Wherever it was mapped, it is no longer.
-        let _there = everywhere(|change| Unmap { offset, len, change, ..Unmap::default() });
-        let _here = take_away(&mut domain, offset, len);
+    let made = map_on_all(&mut domain, common, (offset, len), |_| ());
+    if made.is_err() {
         common.free.give(offset);
-        return Err(error);
     }
-    Ok(COMMON + offset)
+    made.map(|()| COMMON + offset)
+}
+
+/// Maps a range on all cores, first here, where `prepare` has it before any other.
+fn map_on_all(
+    domain: &mut Domain,
+    common: &Common,
+    (offset, len): (u64, u64),
+    prepare: impl FnOnce(&Mapping),
+) -> Result<(), Error> {
+    let here = common.map(domain, offset, len).inspect(prepare);
+    let done = here.and_then(|_| everywhere(|change| Map { offset, len, change, ..Map::default() }));
+    if done.is_err() {
+        // Wherever it was mapped, it is no longer; elsewhere there is nothing to take.
+        let _nothing = take_from_all(domain, offset, len);
+    }
+    done
+}
+
+fn take_from_all(domain: &mut Domain, offset: u64, len: u64) -> Result<(), Error> {
+    let here = take_away(domain, offset, len);
+    let there = everywhere(|change| Unmap { offset, len, change, ..Unmap::default() });
+    here.and(there)
 }
 
 /// Takes away what [`map`] answered with `addr`: when this returns, no core of the domain reaches it.
@@ -204,10 +226,86 @@ pub fn unmap(addr: u64) -> Result<(), Error> {
     let common = home.as_mut().ok_or(Error::BadState)?;
     let offset = addr.checked_sub(COMMON).ok_or(Error::BadArgument)?;
     let len = common.free.length(offset).ok_or(Error::BadArgument)?;
-    take_away(&mut domain, offset, len)?;
-    everywhere(|change| Unmap { offset, len, change, ..Unmap::default() })?;
+    take_from_all(&mut domain, offset, len)?;
     common.free.give(offset);
     Ok(())
+}
+
+/// Common memory that is mapped, on all cores, when a thread of one touches it first: in pieces, each of zeros.
+pub(super) struct Lazy {
+    offset: u64,
+    len: u64,
+    step: u64,
+    /// Pieces that are there, by their offsets.
+    there: BTreeMap<u64, u64>,
+}
+
+impl Lazy {
+    /// Takes `len` bytes, of which `step` are mapped at a time.
+    ///
+    /// # Errors
+    /// [`VmError`]; other flags than to be read and written are refused.
+    pub(super) fn new(len: u64, step: u64, flags: MapFlags) -> Result<Self, VmError> {
+        if flags | MapFlags::USER != RW {
+            return Err(VmError::Refused("common memory", Error::NoRight));
+        }
+        if !step.is_power_of_two() || !(PAGE_SIZE..=LARGE_PAGE).contains(&step) {
+            return Err(VmError::Unaligned(step));
+        }
+        let _domain = domain();
+        let mut home = HOME.lock();
+        let common = home.as_mut().ok_or(VmError::Refused("common memory", Error::BadState))?;
+        let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(VmError::Addresses(len))?;
+        let offset = common.free.take(len, step).ok_or(VmError::Addresses(len))?;
+        Ok(Self { offset, len, step, there: BTreeMap::new() })
+    }
+
+    /// From where to where.
+    pub(super) const fn bounds(&self) -> (u64, u64) {
+        (COMMON + self.offset, COMMON + self.offset + self.len)
+    }
+
+    /// Makes what a thread lacked that touched `addr`.
+    ///
+    /// # Errors
+    /// [`DemandError`].
+    pub(super) fn serve(&mut self, addr: u64) -> Result<(), DemandError> {
+        let offset = addr.wrapping_sub(COMMON);
+        if !(self.offset..self.offset + self.len).contains(&offset) {
+            return Err(DemandError::Outside);
+        }
+        let start = offset & !(self.step - 1);
+        if self.there.contains_key(&start) {
+            // Another thread's fault was served first.
+            return Ok(());
+        }
+        let len = self.step.min(self.offset + self.len - start);
+        let mut domain = domain();
+        let home = HOME.lock();
+        let made = match home.as_ref() {
+            Some(common) => map_on_all(&mut domain, common, (start, len), Mapping::zero),
+            None => Err(Error::BadState),
+        };
+        made.map_err(|error| DemandError::Vm(VmError::Refused("mapping it on all cores", error)))?;
+        self.there.insert(start, len);
+        Ok(())
+    }
+
+    /// Gives it back.
+    ///
+    /// # Errors
+    /// What a dispatcher answers: then nobody gets it again.
+    pub(super) fn release(self) -> Result<(), VmError> {
+        let refused = |error| VmError::Refused("taking it from all cores", error);
+        let mut domain = domain();
+        let mut home = HOME.lock();
+        let common = home.as_mut().ok_or(VmError::NotReserved(COMMON + self.offset))?;
+        for (offset, len) in self.there {
+            take_from_all(&mut domain, offset, len).map_err(refused)?;
+        }
+        common.free.give(self.offset);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -227,6 +325,7 @@ mod tests {
             let (heap, bytes) = layout.heap();
             assert_eq!(heap, blocks[blocks.len() - 1] + PAGE_SIZE);
             assert_eq!(heap + bytes, layout.fixed());
+            assert!(bytes >= LEAST && layout.fixed() + LEAST <= 8 << 20);
         }
         assert_eq!(Layout::new(1, 8 << 20), None);
         assert_eq!(Layout::new(MAX_DISPATCHERS + 1, 8 << 20), None);

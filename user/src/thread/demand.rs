@@ -4,9 +4,13 @@
 //! The page comes out of the domain's RAM, or from the memory server when that is used up. It is made by the pager
 //! ([`fault`](super::fault)), which needs the domain for that: whoever has that ([`domain`]) must not be the first to touch
 //! such a page, nor must anybody with upcalls off. Either is the end of the program, with a line that says so.
+//!
+//! In a domain over several cores it is common memory ([`Lazy`]), which whoever touches it first gets on all of them.
 
+use super::common::Lazy;
 use super::fault::{self, Fault};
 use super::mutex::Mutex;
+use super::span;
 use super::stack::{domain, has_domain};
 use crate::vspace::VmError;
 use crate::vspace::demand::{Demand, DemandError};
@@ -15,7 +19,24 @@ use core::fmt;
 use skerry_abi::PAGE_SIZE;
 use skerry_hal::MapFlags;
 
-static RANGES: Mutex<Vec<Demand>> = Mutex::new(Vec::new());
+static RANGES: Mutex<Vec<Range>> = Mutex::new(Vec::new());
+
+/// A range.
+enum Range {
+    /// Of the domain's RAM.
+    Own(Demand),
+    /// Of the memory that several cores have.
+    Common(Lazy),
+}
+
+impl Range {
+    fn bounds(&self) -> (u64, u64) {
+        match self {
+            Self::Own(range) => (range.addr(), range.addr() + range.len()),
+            Self::Common(range) => range.bounds(),
+        }
+    }
+}
 
 /// Why a thread that touched a page, or one beside it, cannot go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,9 +66,13 @@ impl fmt::Display for Why {
 /// [`VmError`]; [`VmError::Refused`] without a thread that could make them.
 pub fn reserve(len: u64, step: u64, flags: MapFlags) -> Result<u64, VmError> {
     fault::start_pager().map_err(|error| VmError::Refused("starting the pager", error.into()))?;
-    let demand = Demand::new(&mut domain().space, len, step, flags)?;
-    let addr = demand.addr();
-    RANGES.lock().push(demand);
+    let range = if span::count() > 1 {
+        Range::Common(Lazy::new(len, step, flags)?)
+    } else {
+        Range::Own(Demand::new(&mut domain().space, len, step, flags)?)
+    };
+    let (addr, _) = range.bounds();
+    RANGES.lock().push(range);
     Ok(addr)
 }
 
@@ -56,27 +81,37 @@ pub fn reserve(len: u64, step: u64, flags: MapFlags) -> Result<u64, VmError> {
 /// # Errors
 /// [`VmError::NotReserved`]; what the CPU driver answers.
 pub fn release(addr: u64) -> Result<(), VmError> {
-    let demand = {
+    let range = {
         let mut ranges = RANGES.lock();
-        let at = ranges.iter().position(|range| range.addr() == addr).ok_or(VmError::NotReserved(addr))?;
+        let at =
+            ranges.iter().position(|range| range.bounds().0 == addr).ok_or(VmError::NotReserved(addr))?;
         ranges.swap_remove(at)
     };
-    let mut domain = domain();
-    let domain = &mut *domain;
-    demand.release(&mut domain.space, &mut domain.mem)
+    match range {
+        Range::Common(range) => range.release(),
+        Range::Own(demand) => {
+            let mut domain = domain();
+            let domain = &mut *domain;
+            demand.release(&mut domain.space, &mut domain.mem)
+        }
+    }
 }
 
 /// Makes what a thread lacked; `None` if it is no matter of these ranges.
 pub(super) fn serve(fault: &Fault) -> Option<Result<(), Why>> {
-    let ranges = RANGES.lock();
-    let guards = |range: &&Demand| {
-        let (start, end) = (range.addr(), range.addr() + range.len());
+    let mut ranges = RANGES.lock();
+    let guards = |range: &&mut Range| {
+        let (start, end) = range.bounds();
         (start - PAGE_SIZE..end + PAGE_SIZE).contains(&fault.addr)
     };
-    let range = ranges.iter().find(guards)?;
+    let range = ranges.iter_mut().find(guards)?;
     if has_domain(fault.thread) {
         return Some(Err(Why::HasDomain));
     }
+    let range = match range {
+        Range::Common(range) => return Some(range.serve(fault.addr).map_err(Why::Page)),
+        Range::Own(range) => range,
+    };
     let mut domain = domain();
     let domain = &mut *domain;
     Some(match range.serve(&mut domain.space, &mut domain.mem, fault.kind, fault.addr) {

@@ -12,7 +12,7 @@
 //! | [`local`], [`tls`] | thread-specific data with destructors; initial-exec thread-local storage of the ELF file |
 //! | [`demand`] | `mmap` of anonymous memory: filled when it is touched |
 //! | [`fault`] | `SIGSEGV`: a handler for page faults, or an end that names the thread |
-//! | [`span`], [`common`], [`parallel`] | (none: a domain over several cores, its memory, loops on all of them) |
+//! | [`span`], [`common`], `growth`, [`parallel`] | (none: a domain over several cores, its memory, its heap, loops on all of them) |
 //! | [`table`] | run queue, waiters, timers; pure |
 //! | [`sched`] | the scheduler: switches, upcalls, the one place where the domain waits |
 //!
@@ -31,6 +31,7 @@ pub mod demand;
 pub(crate) mod events;
 pub mod fault;
 pub mod futex;
+pub(crate) mod growth;
 pub mod local;
 pub mod mutex;
 pub mod once;

@@ -118,6 +118,7 @@ pub fn start(domain: Domain) -> Result<u32, SpanError> {
         super::sleep(PATIENCE);
     };
     with(&Off::enter(), |state| state.peers = Some(Box::new(Peers::new(0, chans))));
+    super::growth::begin();
     Ok(layout.dispatchers())
 }
 
@@ -256,7 +257,11 @@ impl Dispatcher<u32> for State {
         let at = with_exposed_provenance_mut::<sched::Tcb>(body.at as usize);
         // SAFETY: the sender, which is of this program, made it with `Box::into_raw`, and names it once, to this one.
         let tcb = unsafe { Box::from_raw(at) };
-        if self.add(*tcb).is_err() {
+        let added = match tcb.pending {
+            Some(_) => self.add_faulted(*tcb),
+            None => self.add(*tcb).map(drop),
+        };
+        if added.is_err() {
             sched::fatal(format_args!("a dispatcher has more threads than it has room for"));
         }
     }

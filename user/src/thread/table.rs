@@ -152,6 +152,32 @@ impl<T> Table<T> {
     /// # Errors
     /// [`TooManyThreads`].
     pub fn add(&mut self, what: T) -> Result<Id, TooManyThreads> {
+        let at = self.place(what)?;
+        self.ready.push_ready(&mut self.entries, at);
+        Ok(Id(at))
+    }
+
+    /// Adds a thread that waits under `key`.
+    ///
+    /// # Errors
+    /// [`TooManyThreads`].
+    pub fn add_waiting(&mut self, what: T, key: u64) -> Result<Id, TooManyThreads> {
+        let at = self.place(what)?;
+        self.entries[at as usize].state = State::Waiting(key);
+        self.waiting[bucket(key)].push(&mut self.entries, at);
+        Ok(Id(at))
+    }
+
+    /// Takes a thread out that waits under `key`, without a deadline; what was kept of it.
+    pub fn take_waiting(&mut self, key: u64, id: Id) -> Option<T> {
+        self.entries.get(id.0 as usize).filter(|entry| entry.state == State::Waiting(key))?;
+        self.waiting[bucket(key)].remove(&mut self.entries, id.0);
+        self.entries[id.0 as usize].state = State::Free;
+        self.count -= 1;
+        self.entries[id.0 as usize].what.take()
+    }
+
+    fn place(&mut self, what: T) -> Result<u32, TooManyThreads> {
         let entry = Entry {
             next: NONE,
             prev: NONE,
@@ -178,8 +204,7 @@ impl<T> Table<T> {
             None => return Err(TooManyThreads),
         };
         self.count += 1;
-        self.ready.push_ready(&mut self.entries, at as u32);
-        Ok(Id(at as u32))
+        Ok(at as u32)
     }
 
     /// Who runs.

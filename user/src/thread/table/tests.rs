@@ -102,6 +102,8 @@ fn each_waiter_is_asked_and_told_its_own() {
 #[derive(Clone, Debug)]
 enum Step {
     Add,
+    AddWaiting(u64),
+    TakeWaiting(u64),
     Next,
     PutBack,
     Block(u64, u64),
@@ -114,6 +116,8 @@ fn step() -> impl Strategy<Value = Step> {
     let key = 0..4u64;
     prop_oneof![
         Just(Step::Add),
+        key.clone().prop_map(Step::AddWaiting),
+        key.clone().prop_map(Step::TakeWaiting),
         Just(Step::Next),
         Just(Step::PutBack),
         (key.clone(), 0..6u64).prop_map(|(key, deadline)| Step::Block(key, deadline)),
@@ -158,6 +162,16 @@ proptest! {
         for step in steps {
             match step {
                 Step::Add => model.ready.push_back(table.add(0u32).unwrap()),
+                Step::AddWaiting(key) => {
+                    model.waiting.push((table.add_waiting(0, key * 4).unwrap(), key * 4, 0));
+                }
+                Step::TakeWaiting(key) => {
+                    let at = model.waiting.iter().position(|w| w.1 == key * 4 && w.2 == 0);
+                    let Some((id, ..)) = at.map(|at| model.waiting.remove(at)) else { continue };
+                    prop_assert_eq!(table.take_waiting((key + 1) * 4, id), None, "under another key");
+                    prop_assert_eq!(table.take_waiting(key * 4, id), Some(0));
+                    prop_assert_eq!(table.take_waiting(key * 4, id), None, "twice");
+                }
                 Step::Next if model.current.is_none() => {
                     model.current = model.ready.pop_front();
                     prop_assert_eq!(table.take_next(), model.current);
