@@ -98,6 +98,14 @@ impl Common {
         self.layout
     }
 
+    /// Clears a range that is mapped nowhere, where nobody looks for it: threads of this dispatcher too go on meanwhile.
+    fn clear(&self, domain: &mut Domain, offset: u64, len: u64) -> Result<(), Error> {
+        let view = domain.space.map(&mut domain.mem, self.frame, offset, len, RW)?;
+        view.zero();
+        domain.unmap(view);
+        Ok(())
+    }
+
     fn map(&self, domain: &mut Domain, offset: u64, len: u64) -> Result<Mapping, Error> {
         Ok(domain.space.map_at(&mut domain.mem, COMMON + offset, self.frame, offset, len, RW)?)
     }
@@ -187,21 +195,16 @@ pub fn map(len: u64) -> Result<u64, Error> {
     let common = home.as_mut().ok_or(Error::BadState)?;
     let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(Error::BadArgument)?;
     let offset = common.free.take(len, PAGE_SIZE).ok_or(Error::Full)?;
-    let made = map_on_all(&mut domain, common, (offset, len), |_| ());
+    let made = map_on_all(&mut domain, common, offset, len);
     if made.is_err() {
         common.free.give(offset);
     }
     made.map(|()| COMMON + offset)
 }
 
-/// Maps a range on all cores, first here, where `prepare` has it before any other.
-fn map_on_all(
-    domain: &mut Domain,
-    common: &Common,
-    (offset, len): (u64, u64),
-    prepare: impl FnOnce(&Mapping),
-) -> Result<(), Error> {
-    let here = common.map(domain, offset, len).inspect(prepare);
+/// Maps a range on all cores.
+fn map_on_all(domain: &mut Domain, common: &Common, offset: u64, len: u64) -> Result<(), Error> {
+    let here = common.map(domain, offset, len);
     let done = here.and_then(|_| everywhere(|change| Map { offset, len, change, ..Map::default() }));
     if done.is_err() {
         // Wherever it was mapped, it is no longer; elsewhere there is nothing to take.
@@ -283,7 +286,9 @@ impl Lazy {
         let mut domain = domain();
         let home = HOME.lock();
         let made = match home.as_ref() {
-            Some(common) => map_on_all(&mut domain, common, (start, len), Mapping::zero),
+            Some(common) => common
+                .clear(&mut domain, start, len)
+                .and_then(|()| map_on_all(&mut domain, common, start, len)),
             None => Err(Error::BadState),
         };
         made.map_err(|error| DemandError::Vm(VmError::Refused("mapping it on all cores", error)))?;

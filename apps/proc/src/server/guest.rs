@@ -63,6 +63,15 @@ impl Guests {
         self.all.len()
     }
 
+    /// Slots that the monitor may fill and that no dispatcher waits for: it went before its parts came. The next has them.
+    pub fn spare(&self) -> u32 {
+        self.offered.saturating_sub(self.wanted()) as u32
+    }
+
+    fn wanted(&self) -> usize {
+        self.all.iter().map(Guest::missing).sum()
+    }
+
     fn find(&mut self, asker: Asker) -> Option<&mut Guest> {
         self.all.iter_mut().find(|guest| guest.asker == asker)
     }
@@ -91,7 +100,7 @@ impl Server {
         if guest.parts.len() < usize::from(guest.ask.parts) {
             return;
         }
-        let wanted: usize = self.guests.all.iter().map(Guest::missing).sum();
+        let wanted = self.guests.wanted();
         while self.guests.offered < wanted {
             let Some(agent) = &self.agent else { return };
             let slot = if wanted > MAX_OFFERED { None } else { self.domain.mem.slot().ok() };

@@ -141,7 +141,7 @@ impl Server {
         MemoryState {
             total: mem.total_ram(),
             free: mem.free_ram(),
-            slots: mem.free_slots(),
+            slots: mem.free_slots() + self.guests.spare(),
             caps: caps as u32,
             running: self.programs.len() as u32,
             ..MemoryState::default()
