@@ -14,6 +14,9 @@ pub enum Error {
     /// A CPU driver could not be turned into an arm64 `Image`.
     #[error("cannot make an arm64 Image: {0}")]
     Image(String),
+    /// A core's first domain could not be laid out.
+    #[error("cannot lay out a core's first domain: {0}")]
+    First(String),
     /// A fleet could not be run, or did not do what was waited for.
     #[error("{0}")]
     Run(String),

@@ -1,17 +1,18 @@
 //! This domain: what it was given, and its own memory.
 
 use crate::cap::VNode;
+use crate::info::Info;
 use crate::mem::{Memory, OWN, Object, Store};
 use crate::spawn::Places;
 use crate::vspace::{DEVICE, Mapping, RW, Space};
-use skerry_abi::domain::{DomainInfo, ListedCap, Purpose, slot};
+use skerry_abi::domain::{ListedCap, Purpose, slot};
 use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, PhysAddr, PhysRange};
 use skerry_hal::MapFlags;
 
 /// All that a domain has.
 pub struct Domain {
     /// What it was told.
-    pub info: &'static DomainInfo,
+    pub info: &'static Info,
     /// Its slots and RAM.
     pub mem: Memory,
     /// Its address space.
@@ -22,12 +23,12 @@ pub struct Domain {
 
 impl Domain {
     /// What `info` says is there. The runtime calls it once.
-    pub(crate) fn take(info: &'static DomainInfo) -> Self {
+    pub(crate) fn take(info: &'static Info) -> Self {
         Self::take_into(info, &OWN)
     }
 
     /// The same, with what it has kept in `store`.
-    pub(crate) fn take_into(info: &'static DomainInfo, store: &'static Store) -> Self {
+    pub(crate) fn take_into(info: &'static Info, store: &'static Store) -> Self {
         store.begin(info.first_free);
         let mut mem = Memory::new(store);
         for cap in info.caps_for(Purpose::Ram) {
@@ -38,7 +39,7 @@ impl Domain {
 
     /// Its name.
     pub fn name(&self) -> &'static str {
-        name_of(self.info)
+        self.info.name()
     }
 
     /// The listed capability for a purpose with this detail.
@@ -103,10 +104,4 @@ impl Domain {
         let frame = self.device(first, bytes)?;
         Ok((self.map(frame, bytes, DEVICE)?, base - first))
     }
-}
-
-/// The name in a [`DomainInfo`].
-pub fn name_of(info: &DomainInfo) -> &str {
-    let len = info.name.iter().position(|b| *b == 0).unwrap_or(info.name.len());
-    core::str::from_utf8(&info.name[..len]).unwrap_or("?")
 }

@@ -14,6 +14,7 @@
 //! | [`vspace`] | [`vspace::Space`]: an address space, the domain's own or a child's: map, unmap, protect, reserve |
 //! | [`heap`] | the allocator, and what it grows by |
 //! | [`domain`] | [`domain::Domain`]: what this domain was given, and all of the above for itself |
+//! | [`info`] | [`info::Info`]: what a domain was told, read |
 //! | [`image`] | checks a static-PIE ELF file and plans its segments; pure |
 //! | [`more`] | RAM, and random bytes, from the memory server of the core |
 //! | [`program`] | what a program has of the process server that started it: output, exit status |
@@ -49,6 +50,7 @@ pub mod entropy;
 pub mod exec;
 pub mod heap;
 pub mod image;
+pub mod info;
 pub mod interrupt;
 mod lock;
 pub mod log;

@@ -3,13 +3,14 @@
 
 use crate::cap::SELF;
 use crate::dispatch;
-use crate::domain::{Domain, name_of};
+use crate::domain::Domain;
+use crate::info::Info;
 use crate::program::{self, Status};
 use crate::{clock, heap, log, more, thread};
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::time::Duration;
-use skerry_abi::domain::{DomainInfo, MAGIC};
+use skerry_abi::domain::MAGIC;
 
 /// Bytes that the heap begins with unless [`main!`](crate::main!) says otherwise.
 pub const DEFAULT_HEAP: usize = 1 << 20;
@@ -17,17 +18,17 @@ pub const DEFAULT_HEAP: usize = 1 << 20;
 /// Runs the program. [`main!`](crate::main!) calls it.
 ///
 /// # Safety
-/// `info` is what a spawner passed: it points to a mapped, read-only [`DomainInfo`] that nobody changes any more.
+/// `info` is what a spawner passed: it points to a mapped, read-only [`Info`] that nobody changes any more.
 pub unsafe fn start<S: Status>(info: *const u8, main: fn(Domain) -> S) -> ! {
-    // SAFETY: the caller's promise; any bit pattern is a `DomainInfo`.
-    let info: &'static DomainInfo = unsafe { &*info.cast() };
+    // SAFETY: the caller's promise; any bit pattern is an `Info`.
+    let info: &'static Info = unsafe { &*info.cast() };
     clock::set_frequency(info.frequency);
     if info.magic != MAGIC {
         log::early_line(b"a domain was started without a DomainInfo");
         stop();
     }
     let level = info.arg("log").and_then(|text| text.parse().ok()).unwrap_or(3);
-    log::init(info.core, name_of(info), log::filter_from(level));
+    log::init(info.core, info.name(), log::filter_from(level));
     let mut domain = Domain::take(info);
     more::init(&mut domain);
     program::init(&mut domain);

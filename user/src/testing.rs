@@ -2,9 +2,10 @@
 //! library invokes, it answers.
 
 use crate::Domain;
+use crate::info::Info;
 use crate::mem::Store;
 use skerry_abi::boot::{self, CoreBoot, RegionKind};
-use skerry_abi::domain::{DomainInfo, INFO_VADDR};
+use skerry_abi::domain::INFO_VADDR;
 use skerry_abi::{CoreId, HwId, IslandId, PhysAddr, PhysRange};
 use skerry_arch_host::{Arena, Context, HostMachine, Outside, Pages, executable};
 use skerry_hal::paging::index;
@@ -85,11 +86,11 @@ pub fn boot() -> Domain {
     let (kernel, _) = Kernel::boot(room, machine, &record).expect("the core boots");
     RIG.set(Some(Rig { kernel, outside, calls: 0 }));
     let Pte::Page(info, _) = walk(INFO_VADDR) else { panic!("the domain is told nothing") };
-    let mut told = Box::new(DomainInfo::new_zeroed());
+    let mut told = Box::new(Info::new_zeroed());
     #[expect(unsafe_code, reason = "the test plays memory bus")]
-    // SAFETY: the page is RAM, holds a `DomainInfo`, and any bits are one.
+    // SAFETY: the page is RAM, holds an `Info`, and any bits are one.
     unsafe {
-        arena.at(info).cast::<DomainInfo>().copy_to_nonoverlapping(NonNull::from(&mut *told), 1);
+        arena.at(info).cast::<Info>().copy_to_nonoverlapping(NonNull::from(&mut *told), 1);
     }
     Domain::take_into(Box::leak(told), Box::leak(Box::new(Store::new())))
 }

@@ -5,7 +5,7 @@ use crate::shell::{Result, progress, root, run};
 use crate::targets::{Package, TARGETS, Target};
 use skerry_bundle::{Bundle, Kind};
 use skerry_images::pack::{Packer, describe};
-use skerry_images::{Error, arm_image, elf};
+use skerry_images::{Error, arm_image, elf, first};
 use std::path::{Path, PathBuf};
 
 /// Where the built files are.
@@ -99,7 +99,15 @@ fn add(packer: &mut Packer, target: &Target, package: &Package, path: &Path, dir
         let image = if target.isa == "aarch64" { arm_image::from_elf(&file)? } else { file.clone() };
         std::fs::write(&boot, image).map_err(Error::file(&boot))?;
     }
-    let kind = if package.cpu_driver { Kind::CpuDriver } else { Kind::Domain };
-    packer.add(target.isa, kind, package.member, file);
+    // What a core starts with, its CPU driver loads: `init` on an island's first core, the monitor on all others.
+    match package.member {
+        "init" => packer.add(target.isa, Kind::Data, "init", first::lay_out(&file)?),
+        "monitor" => packer.add(target.isa, Kind::Data, "first", first::lay_out(&file)?),
+        _ => {}
+    }
+    if package.member != "init" {
+        let kind = if package.cpu_driver { Kind::CpuDriver } else { Kind::Domain };
+        packer.add(target.isa, kind, package.member, file);
+    }
     Ok(())
 }

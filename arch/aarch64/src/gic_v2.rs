@@ -55,9 +55,10 @@ impl V2 {
         Ok(Self { distributor, cpu, own })
     }
 
-    /// The next pending interrupt's word.
-    pub fn acknowledge(&mut self) -> u32 {
-        self.cpu.acknowledge.get()
+    /// The next pending interrupt: the word that ends it, in which version 2 has the sender besides, and its number.
+    pub fn acknowledge(&mut self) -> (u32, u32) {
+        let word = self.cpu.acknowledge.get();
+        (word, word & 0x3ff)
     }
 
     /// The interrupt with this word has been dealt with.

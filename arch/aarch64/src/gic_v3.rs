@@ -99,12 +99,12 @@ impl V3 {
         Ok(Self { distributor, routers, redistributor, own })
     }
 
-    /// The next pending interrupt's number.
-    pub fn acknowledge(&mut self) -> u32 {
+    /// The next pending interrupt: the word that ends it, and its number.
+    pub fn acknowledge(&mut self) -> (u32, u32) {
         let number: u64;
         // SAFETY: ICC_IAR1_EL1; acknowledging is what is asked for.
         unsafe { asm!("mrs {}, S3_0_C12_C12_0", "dsb sy", out(reg) number, options(nostack)) };
-        number as u32
+        (number as u32, number as u32 & 0xff_ffff)
     }
 
     /// The interrupt with this number has been dealt with.

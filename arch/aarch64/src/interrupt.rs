@@ -78,12 +78,11 @@ impl Gic {
     /// Takes the next pending interrupt: acknowledged, its source quiet.
     pub fn next(&mut self) -> Option<Interrupt> {
         loop {
-            let word = match self {
+            let (word, number) = match self {
                 Self::V2(gic) => gic.acknowledge(),
                 Self::V3(gic) => gic.acknowledge(),
             };
-            // Version 2 has the sender's number above.
-            let found = match word & 0xff_ffff & self.number_mask() {
+            let found = match number {
                 DOORBELL => Some(Interrupt::Doorbell),
                 timer::INTID => {
                     timer::set_deadline(None);
@@ -147,13 +146,6 @@ impl Gic {
         match self {
             Self::V2(gic) => gic.ring(core),
             Self::V3(gic) => gic.ring(core),
-        }
-    }
-
-    fn number_mask(&self) -> u32 {
-        match self {
-            Self::V2(_) => 0x3ff,
-            Self::V3(_) => 0xff_ffff,
         }
     }
 }

@@ -68,10 +68,6 @@ unsafe impl Machine for Arm {
         unsafe { NonNull::new_unchecked(at) }
     }
 
-    fn hw_id(&self) -> HwId {
-        own_id()
-    }
-
     /// Kernel entry has synchronised the context, so no barrier is needed for it not to run back.
     fn now(&self) -> u64 {
         CNTVCT_EL0.get()

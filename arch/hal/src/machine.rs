@@ -56,9 +56,6 @@ pub unsafe trait Machine: 'static {
     /// Where the CPU driver reaches physical memory. Valid for the island's RAM only.
     fn phys(&self, pa: PhysAddr) -> NonNull<u8>;
 
-    /// This core's name on its bus.
-    fn hw_id(&self) -> HwId;
-
     /// The clock, in ticks; never goes back. The same counter user programs read (TSC, `CNTVCT_EL0`).
     fn now(&self) -> u64;
     /// Ticks per second of [`now`](Self::now).

@@ -138,9 +138,6 @@ unsafe impl Machine for HostMachine {
     fn phys(&self, pa: PhysAddr) -> NonNull<u8> {
         self.arena.at(pa)
     }
-    fn hw_id(&self) -> HwId {
-        self.core
-    }
     fn now(&self) -> u64 {
         self.with(|o| o.now)
     }

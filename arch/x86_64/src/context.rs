@@ -1,7 +1,6 @@
 //! A user program's registers. The layout is shared by the trap stubs (`trap`), which reach the fields by offset, by
 //! the dispatcher's page (a preempted thread lies there in this form), and by the user library.
 
-use core::fmt;
 use core::mem::offset_of;
 use skerry_hal::addr::{USER_END, USER_START};
 use skerry_hal::context::MAX_CONTEXT;
@@ -69,13 +68,6 @@ pub struct Float {
 const _: () = assert!(size_of::<Float>() == 512 && size_of::<Context>() == 176 + 512);
 const _: () = assert!(size_of::<Context>() <= MAX_CONTEXT);
 
-impl Context {
-    /// A context that must not run before [`start`](UserContext::start) or [`load_from`](UserContext::load_from).
-    pub fn empty() -> Self {
-        Self::new_zeroed()
-    }
-}
-
 impl UserContext for Context {
     const SIZE: usize = size_of::<Self>();
 
@@ -139,35 +131,13 @@ fn canonical_or_zero(base: u64) -> u64 {
     if (base as i64) << 16 >> 16 == base as i64 { base } else { 0 }
 }
 
-/// The dump of a program's registers.
-impl fmt::Display for Context {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = [
-            [("rip", self.rip), ("rsp", self.rsp), ("flg", self.rflags), ("rbp", self.rbp)],
-            [("rax", self.rax), ("rbx", self.rbx), ("rcx", self.rcx), ("rdx", self.rdx)],
-            [("rsi", self.rsi), ("rdi", self.rdi), ("r8 ", self.r8), ("r9 ", self.r9)],
-            [("r10", self.r10), ("r11", self.r11), ("r12", self.r12), ("r13", self.r13)],
-            [("r14", self.r14), ("r15", self.r15), ("fs ", self.fs_base), ("gs ", self.gs_base)],
-        ];
-        for (index, row) in rows.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            for (name, value) in row {
-                write!(f, " {name} {value:016x}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn good() -> Context {
-        let mut context = Context::empty();
+        let mut context = Context::new_zeroed();
         context.start(VirtAddr(0x40_1000), VirtAddr(0x7fff_0000), [7, 8]);
         context
     }
@@ -193,7 +163,7 @@ mod tests {
 
     #[test]
     fn start_cannot_reach_the_upper_half() {
-        let mut context = Context::empty();
+        let mut context = Context::new_zeroed();
         context.start(VirtAddr(!0), VirtAddr(0), [0, 0]);
         assert!(context.pc().0 < 1 << 47 && context.sp().0 < 1 << 47);
     }
@@ -205,9 +175,12 @@ mod tests {
         let try_one = |edit: &dyn Fn(&mut Context)| {
             let mut image = good();
             edit(&mut image);
-            let mut into = Context::empty();
+            let mut into = Context::new_zeroed();
             let taken = into.load_from(image.as_bytes());
-            assert!(taken || into.as_bytes() == Context::empty().as_bytes(), "a refusal changes nothing");
+            assert!(
+                taken || into.as_bytes() == Context::new_zeroed().as_bytes(),
+                "a refusal changes nothing"
+            );
             taken
         };
         for pc in bad_pc {
@@ -218,7 +191,7 @@ mod tests {
         }
         assert!(try_one(&|c| c.rsp = USER_END));
         assert!(try_one(&|c| c.rip = USER_END - 1));
-        assert!(!Context::empty().load_from(&good().as_bytes()[1..]), "too short");
+        assert!(!Context::new_zeroed().load_from(&good().as_bytes()[1..]), "too short");
     }
 
     proptest! {
@@ -226,7 +199,7 @@ mod tests {
         fn whatever_a_user_writes_stays_unprivileged(mut image in proptest::collection::vec(any::<u8>(), MAX_CONTEXT)) {
             image[16..24].copy_from_slice(&0x40_1000u64.to_le_bytes());
             image[32..40].copy_from_slice(&0x7fff_0000u64.to_le_bytes());
-            let mut context = Context::empty();
+            let mut context = Context::new_zeroed();
             prop_assert!(context.load_from(&image));
             prop_assert_eq!(context.rflags & !USER_FLAGS, FIXED_FLAGS);
             prop_assert_eq!(context.float.mxcsr & !MXCSR_BITS, 0);
@@ -242,23 +215,14 @@ mod tests {
             let (rip, rsp) = (first.rip, first.rsp);
             first.as_mut_bytes().copy_from_slice(&seed[..Context::SIZE]);
             (first.rip, first.rsp) = (rip, rsp);
-            let mut once = Context::empty();
+            let mut once = Context::new_zeroed();
             prop_assert!(once.load_from(first.as_bytes()));
             let mut bytes = [0; MAX_CONTEXT];
             once.save_to(&mut bytes);
-            let mut twice = Context::empty();
+            let mut twice = Context::new_zeroed();
             prop_assert!(twice.load_from(&bytes));
             prop_assert_eq!(once.as_bytes(), twice.as_bytes());
             prop_assert_eq!(once.r15, first.r15);
         }
-    }
-
-    #[test]
-    fn the_dump_names_every_register() {
-        let mut context = good();
-        context.r15 = 0xdead_beef;
-        let text = context.to_string();
-        assert_eq!(text.lines().count(), 5);
-        assert!(text.contains("rip 0000000000401000") && text.contains("r15 00000000deadbeef"));
     }
 }

@@ -118,11 +118,6 @@ impl X86 {
             start: None,
         })
     }
-
-    /// What this core's CPUID says.
-    pub fn features(&self) -> &Features {
-        &self.features
-    }
 }
 
 // SAFETY: `PHYSMAP` maps each page of the core's RAM to itself (`space`); `switch_space` loads CR3 with what it got;
@@ -137,10 +132,6 @@ unsafe impl Machine for X86 {
         let at = (PHYSMAP + pa.0) as *mut u8;
         // SAFETY: an address in the upper half is not null.
         unsafe { NonNull::new_unchecked(at) }
-    }
-
-    fn hw_id(&self) -> HwId {
-        self.hw_id
     }
 
     #[inline]

@@ -52,7 +52,7 @@ impl Timer {
     }
 
     /// Asks for an interrupt at `deadline`. One that has passed comes at once.
-    #[inline]
+    #[inline(never)]
     pub fn set(&mut self, deadline: Option<u64>) {
         if self.deadline != deadline {
             self.deadline = deadline;

@@ -93,11 +93,6 @@ impl Berths {
         Self { range, next: 0 }
     }
 
-    /// The memory that must be mapped.
-    pub const fn range(&self) -> PhysRange {
-        self.range
-    }
-
     /// Makes a berth from which a core will enter `entry` with `arg`. Answers the page to start at.
     ///
     /// # Errors

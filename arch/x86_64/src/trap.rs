@@ -185,38 +185,20 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Writes all of it.
+    /// Writes all of it. What a vector means, says SDM vol. 3 table 6-1.
     pub fn print(&self, out: &mut impl Print) {
         const NAMES: [&str; 15] = [
             " r15 ", " r14 ", " r13 ", " r12 ", " r11 ", " r10 ", " r9  ", " r8  ", " rbp ", " rdi ", " rsi ", " rdx ",
             " rcx ", " rbx ", " rax ",
         ];
         let (cr2, cr3) = (Cr2::read_raw(), Cr3::read().0.start_address().as_u64());
-        out.text("exception ").decimal(self.vector).text(" (").text(name(self.vector));
-        out.text("), error ").hex(self.error).text("\n rip ").word(self.rip);
+        out.text("exception ").decimal(self.vector).text(", error ").hex(self.error).text("\n rip ").word(self.rip);
         out.text("  cs ").hex(self.cs).text("  flags ").hex(self.rflags).text("\n rsp ").word(self.rsp);
         out.text("  ss ").hex(self.ss).text("  cr2 ").word(cr2).text("  cr3 ").hex(cr3);
         for (index, (name, &value)) in NAMES.iter().zip(&self.registers).rev().enumerate() {
             out.text(if index % 4 == 0 { "\n" } else { " " }).text(name).word(value);
         }
         out.text("\n");
-    }
-}
-
-/// The manual's short name of an exception.
-fn name(vector: u64) -> &'static str {
-    match vector {
-        0 => "divide",
-        1 => "debug",
-        2 => "NMI",
-        3 => "breakpoint",
-        6 => "invalid opcode",
-        8 => "double fault",
-        12 => "stack",
-        13 => "general protection",
-        14 => "page fault",
-        18 => "machine check",
-        _ => "other",
     }
 }
 

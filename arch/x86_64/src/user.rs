@@ -4,6 +4,7 @@ use crate::Context;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::arch::{asm, naked_asm};
 use skerry_hal::{Isa, UserContext, VirtAddr};
+use zerocopy::FromZeros;
 
 /// The instruction set.
 pub const ISA: Isa = Isa::X86_64;
@@ -69,7 +70,7 @@ pub fn publish_code(_start: *const u8, _len: usize) {}
 /// `Op::Resume`. `entry` must not return. Answers `false` if `saved` is shorter than [`CONTEXT_BYTES`].
 #[must_use]
 pub fn new_thread(saved: &mut [u8], entry: extern "C" fn(u64) -> !, stack_top: u64, arg: u64) -> bool {
-    let mut context = Context::empty();
+    let mut context = Context::new_zeroed();
     context.start(VirtAddr(entry as *const () as u64), VirtAddr(stack_top), [arg, 0]);
     context.save_to(saved);
     saved.len() >= CONTEXT_BYTES
@@ -385,7 +386,7 @@ mod tests {
     fn a_new_thread_can_be_resumed() {
         let mut saved = [0; CONTEXT_BYTES];
         assert!(new_thread(&mut saved, entry, 0x7fff_0000, 5));
-        let mut context = Context::empty();
+        let mut context = Context::new_zeroed();
         assert!(context.load_from(&saved));
         assert_eq!((context.rdi, context.rip), (5, entry as *const () as u64));
         assert!(!new_thread(&mut [0; 8], entry, 0x7fff_0000, 5));

@@ -33,16 +33,10 @@ pub struct Bank {
 }
 
 /// A list with room for [`MAX_RANGES`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Banks {
     banks: [Bank; MAX_RANGES],
     used: usize,
-}
-
-impl Default for Banks {
-    fn default() -> Self {
-        Self { banks: [const { Bank { base: 0, len: 0, node: 0 } }; MAX_RANGES], used: 0 }
-    }
 }
 
 impl Banks {

@@ -1,6 +1,6 @@
 //! From the device tree's facts to the record that the CPU driver starts from. Pure.
 
-use crate::fdt::Facts;
+use crate::fdt::{Banks, Facts, MAX_RANGES};
 use skerry_abi::boot::{self, CoreBoot, RegionKind};
 use skerry_abi::{PAGE_SIZE, PhysAddr, PhysRange};
 use skerry_hal::addr::SLICE;
@@ -46,14 +46,9 @@ pub fn fill(record: &mut CoreBoot, facts: &Facts<'_>, given: &Given<'_>) -> Resu
         return Err(RecordError::CommandLine);
     }
 
-    let banks = facts.memory.as_slice();
     let bundle = bundle(facts)?;
-    let mut holes = [PhysRange::default(); 3 + crate::fdt::MAX_RANGES];
-    holes[..3].copy_from_slice(&[PhysRange::new(given.slice, SLICE), bundle, given.tree]);
-    for (hole, reserved) in holes[3..].iter_mut().zip(facts.reserved.as_slice()) {
-        *hole = PhysRange::new(PhysAddr(reserved.base), reserved.len);
-    }
-    for bank in banks {
+    let holes = gather(&facts.reserved, &[PhysRange::new(given.slice, SLICE), bundle, given.tree]);
+    for bank in facts.memory.as_slice() {
         let bank_range = PhysRange::new(PhysAddr(bank.base), bank.len);
         subtract(bank_range, &holes, &mut |piece| record.add(RegionKind::Ram, piece, bank.node))?;
     }
@@ -62,14 +57,7 @@ pub fn fill(record: &mut CoreBoot, facts: &Facts<'_>, given: &Given<'_>) -> Resu
         return Err(RecordError::Regions);
     }
 
-    let mut taken = [PhysRange::default(); crate::fdt::MAX_RANGES + 8];
-    let (ram, kept) = taken.split_at_mut(crate::fdt::MAX_RANGES);
-    for (range, bank) in ram.iter_mut().zip(banks) {
-        *range = PhysRange::new(PhysAddr(bank.base), bank.len);
-    }
-    for (range, from) in kept.iter_mut().zip(given.kept) {
-        *range = *from;
-    }
+    let taken = gather(&facts.memory, given.kept);
     subtract(PhysRange::new(PhysAddr(0), given.limit), &taken, &mut |piece| {
         record.add(RegionKind::Device, piece, 0)
     })
@@ -84,6 +72,16 @@ fn bundle(facts: &Facts<'_>) -> Result<PhysRange, RecordError> {
     } else {
         Err(RecordError::NoBundle)
     }
+}
+
+/// Banks and a few other ranges in one list.
+fn gather(banks: &Banks, others: &[PhysRange]) -> [PhysRange; MAX_RANGES + 8] {
+    let mut all = [PhysRange::default(); MAX_RANGES + 8];
+    let banks = banks.as_slice().iter().map(|bank| PhysRange::new(PhysAddr(bank.base), bank.len));
+    for (place, range) in all.iter_mut().zip(banks.chain(others.iter().copied())) {
+        *place = range;
+    }
+    all
 }
 
 /// Adds whole pages around `range`.

@@ -58,6 +58,44 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"SKERBOOT");
 /// Version of this layout.
 pub const VERSION: u32 = 1;
 
+/// A part of a first domain that is mapped in one way, in whole pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Segment {
+    /// Offset of its first page from the load address.
+    pub start: u64,
+    /// Its length; 0: unused.
+    pub len: u64,
+    /// Where its bytes are, counted from the beginning of the [`Program`].
+    pub offset: u64,
+    /// How many; what follows them is zero.
+    pub bytes: u64,
+    /// How it is mapped: [`MapFlags`](skerry_hal::MapFlags) bits.
+    pub flags: u64,
+}
+
+/// Segments of a [`Program`] at most.
+pub const MAX_SEGMENTS: usize = 8;
+/// Largest first domain, in bytes of memory.
+pub const MAX_IMAGE: u64 = 64 << 20;
+/// First word of a [`Program`]: "SKERPROG".
+pub const PROGRAM_MAGIC: u64 = u64::from_le_bytes(*b"SKERPROG");
+
+/// The beginning of a core's first domain as the bundle has it: laid out by whoever packed it, so that a CPU driver reads no
+/// executables. It relocates itself.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Program {
+    /// [`PROGRAM_MAGIC`].
+    pub magic: u64,
+    /// The [`Isa`](skerry_hal::Isa) that it is for.
+    pub isa: u64,
+    /// Offset of the entry point from the load address.
+    pub entry: u64,
+    /// What is mapped, in the order of addresses.
+    pub segments: [Segment; MAX_SEGMENTS],
+}
+
 /// What a new core's CPU driver is told.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -72,8 +110,8 @@ pub struct CoreBoot {
     pub hw_id: HwId,
     /// The core's own slice; [`SLICE`](skerry_hal::addr::SLICE) bytes, aligned to as much.
     pub slice: PhysAddr,
-    /// The ELF file of the first domain (`init` on an island's first core, `monitor` elsewhere), in memory that only
-    /// this core reads.
+    /// The first domain (`init` on an island's first core, `monitor` elsewhere), which a [`Program`] begins, in memory
+    /// that only this core reads.
     pub first_domain: PhysRange,
     /// See [`firmware`].
     pub firmware_kind: u32,

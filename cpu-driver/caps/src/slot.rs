@@ -26,7 +26,7 @@ pub trait Store {
     fn slot_mut(&mut self, at: SlotRef) -> &mut Slot;
 }
 
-/// A capability without its place.
+/// A capability without its place. Every range ends below 2^60, so that nothing overflows: what comes from a user is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cap {
     /// What it refers to.
@@ -57,9 +57,9 @@ impl Cap {
         Class::new(self.ty, self.base, self.len)
     }
 
-    /// First unit after the range; saturates.
+    /// First unit after the range.
     pub const fn end(&self) -> u64 {
-        self.base.saturating_add(self.len)
+        self.base + self.len
     }
 }
 
@@ -185,7 +185,7 @@ impl Slot {
     /// First unit after the range, in the numbering of [`Class::place`].
     #[inline]
     pub(crate) fn far(&self) -> u64 {
-        self.place.saturating_add(self.len)
+        self.place + self.len
     }
 
     /// Whether its class is this: the same as comparing the two.
@@ -241,7 +241,7 @@ impl Class {
 
     /// First unit after the range, in the numbering of [`place`](Self::place).
     pub(crate) const fn far(&self) -> u64 {
-        self.place.saturating_add(!self.shortness)
+        self.place + !self.shortness
     }
 
     /// The space and base, as one number that orders ranges of different spaces apart.

@@ -1,60 +1,43 @@
 //! Builds the core's first domain: `init` on an island's first core, `monitor` elsewhere.
 
 use crate::cspace::slot_in;
-use crate::dispatcher::{DcbRef, KeptSlot};
-use crate::elf::{ElfError, Image, Segment};
+use crate::dispatcher::DcbRef;
 use crate::kernel::Kernel;
 use crate::ops::vnode::Mapping;
 use core::mem::MaybeUninit;
-use skerry_abi::boot::{self, CoreBoot, RegionKind};
+use skerry_abi::boot::{self, CoreBoot, MAX_IMAGE, Program, RegionKind, Segment};
 use skerry_abi::cap::{CNODE_BYTES, CNODE_SLOTS, DISPATCHER_BYTES};
 use skerry_abi::domain::{
     DomainInfo, IMAGE_VADDR, INFO_VADDR, PAGE_VADDR, Purpose, STACK_BYTES, STACK_TOP, slot,
 };
-use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, PhysAddr, Rights};
+use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, PhysAddr, PhysRange, Rights};
 use skerry_caps::{Cap, SlotRef};
 use skerry_hal::addr::SLICE;
-use skerry_hal::paging::{ROOT_LEVEL, index, span};
+use skerry_hal::paging::{ROOT_LEVEL, index};
 use skerry_hal::{Machine, MapFlags, Next, PageFormat, Pte};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
-/// Why a core cannot start its first domain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BootError {
-    /// The boot record has another magic number, version or slice than this CPU driver expects.
-    BadRecord,
-    /// No RAM region is large enough for the first domain.
-    NoMemory,
-    /// The first domain's file cannot be loaded.
-    Elf(ElfError),
-    /// More capabilities than slots.
-    Slots,
-    /// A rule of the capability database was broken: a region that is not page-aligned, or listed twice.
-    Capability(Error),
-}
-
-impl BootError {
-    /// One line for people.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::BadRecord => "the boot record has another magic number, version or slice",
-            Self::NoMemory => "no RAM region is large enough for the first domain",
-            Self::Elf(error) => error.text(),
-            Self::Slots => "more capabilities than slots",
-            Self::Capability(error) => error.text(),
-        }
-    }
-}
-
-impl From<ElfError> for BootError {
-    fn from(error: ElfError) -> Self {
-        Self::Elf(error)
+skerry_hal::reasons! {
+    /// Why a core cannot start its first domain.
+    pub enum BootError {
+        /// The boot record has another magic number, version or slice than this CPU driver expects.
+        BadRecord: "the boot record has another magic number, version or slice",
+        /// The first domain is not for this ISA, or has a segment that is not whole pages in order, or cut off.
+        BadProgram: "the first domain cannot be loaded",
+        /// A segment of the first domain is writable and executable.
+        WriteExecute: "the first domain has a segment that is writable and executable",
+        /// No RAM region is large enough for the first domain.
+        NoMemory: "no RAM region is large enough for the first domain",
+        /// More capabilities than slots.
+        Slots: "more capabilities than slots",
+        /// A rule of the capability database was broken: a region is listed twice.
+        Capability: "a region of memory is listed twice",
     }
 }
 
 impl From<Error> for BootError {
-    fn from(error: Error) -> Self {
-        Self::Capability(error)
+    fn from(_: Error) -> Self {
+        Self::Capability
     }
 }
 
@@ -93,15 +76,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn build(&mut self, record: &CoreBoot) -> Result<(), BootError> {
-        let file = record.first_domain;
-        let image = Image::parse(self.memory.bytes(file.base, file.len), M::ISA)?;
-        let (entry, mut need, mut end) = (image.entry(), OVERHEAD, 0);
-        for n in 0..image.segments() {
-            if let Some(segment) = image.segment(n, end)? {
-                need += segment.len;
-                end = segment.start + segment.len;
-            }
-        }
+        let program = self.program(record.first_domain)?;
+        let need = OVERHEAD + program.segments.iter().map(|segment| segment.len).sum::<u64>();
         let (home, region) = record
             .of_kind(RegionKind::Ram)
             .enumerate()
@@ -116,16 +92,44 @@ impl<M: Machine> Kernel<M> {
             kernel: self,
         };
         builder.spaces()?;
-        builder.image(record)?;
-        let page = builder.stack_and_page()?;
-        let info = builder.take(PAGE_SIZE)?;
-        builder.map(INFO_VADDR, info, MapFlags::READ | MapFlags::USER)?;
-        builder.well_known(slot::INFO, Cap::new(CapType::Frame, info.0, PAGE_SIZE, record.core))?;
-        let dispatcher = builder.dispatcher(record, page, IMAGE_VADDR + entry)?;
+        builder.image(record.first_domain.base, &program)?;
+        let rw = MapFlags::READ | MapFlags::WRITE | MapFlags::USER;
+        let stack = builder.place(STACK_TOP - STACK_BYTES, STACK_BYTES, rw)?;
+        builder.keep(&builder.cap(CapType::Frame, stack, STACK_BYTES))?;
+        let page = builder.place(PAGE_VADDR, PAGE_SIZE, rw)?;
+        builder.well_known(slot::PAGE, CapType::Frame, page, PAGE_SIZE)?;
+        let info = builder.place(INFO_VADDR, PAGE_SIZE, MapFlags::READ | MapFlags::USER)?;
+        builder.well_known(slot::INFO, CapType::Frame, info, PAGE_SIZE)?;
+        let dispatcher = builder.dispatcher(IMAGE_VADDR + program.entry)?;
         builder.authority(record)?;
         builder.describe(record, home, info)?;
         Ok(self.make_ready(dispatcher)?)
     }
+
+    /// What the first domain's file says, checked.
+    fn program(&self, file: PhysRange) -> Result<Program, BootError> {
+        let found = Program::read_from_prefix(self.memory.bytes(file.base, file.len));
+        let Ok((program, _)) = found else { return Err(BootError::BadProgram) };
+        let mut end = 0;
+        for &Segment { start, len, offset, bytes, flags } in &program.segments {
+            let whole = (start | len).is_multiple_of(PAGE_SIZE) && start.max(len) <= MAX_IMAGE;
+            let inside = offset <= file.len && bytes <= len.min(file.len - offset);
+            if len != 0 && !(whole && inside && start >= end) {
+                return Err(BootError::BadProgram);
+            }
+            if !mapped(flags).is_sound() {
+                return Err(BootError::WriteExecute);
+            }
+            end = start + len;
+        }
+        let right = program.magic == boot::PROGRAM_MAGIC && program.isa == M::ISA as u64;
+        if right { Ok(program) } else { Err(BootError::BadProgram) }
+    }
+}
+
+/// How a segment is mapped.
+fn mapped(flags: u64) -> MapFlags {
+    MapFlags::from_bits_truncate(flags as u8) - MapFlags::DEVICE | MapFlags::READ | MapFlags::USER
 }
 
 impl<M: Machine> Builder<'_, M> {
@@ -146,8 +150,10 @@ impl<M: Machine> Builder<'_, M> {
     }
 
     #[inline(never)]
-    fn well_known(&mut self, cptr: CPtr, cap: Cap) -> Result<(), BootError> {
-        self.insert(slot_in(self.nodes[0], cptr.slot()), &cap)
+    fn well_known(&mut self, at: CPtr, ty: CapType, base: PhysAddr, len: u64) -> Result<(), BootError> {
+        let mut cap = self.cap(ty, base, len);
+        cap.level = if at == slot::VSPACE { ROOT_LEVEL } else { 0 };
+        self.insert(slot_in(self.nodes[0], at.slot()), &cap)
     }
 
     /// Puts a capability into the next slot of CNode 1.
@@ -175,12 +181,10 @@ impl<M: Machine> Builder<'_, M> {
             let cap = self.cap(CapType::CNode, self.nodes[n as usize], CNODE_BYTES);
             self.insert(slot_in(root, n), &cap)?;
         }
-        self.well_known(slot::ROOT, self.cap(CapType::CNode, root, CNODE_BYTES))?;
+        self.well_known(slot::ROOT, CapType::CNode, root, CNODE_BYTES)?;
         self.root = self.take(PAGE_SIZE)?;
         self.kernel.memory.machine().init_root(self.root);
-        let mut cap = self.cap(CapType::VNode, self.root, PAGE_SIZE);
-        cap.level = ROOT_LEVEL;
-        self.well_known(slot::VSPACE, cap)
+        self.well_known(slot::VSPACE, CapType::VNode, self.root, PAGE_SIZE)
     }
 
     /// Maps one page, making tables as needed.
@@ -205,82 +209,50 @@ impl<M: Machine> Builder<'_, M> {
         Ok(())
     }
 
-    fn map_range(&mut self, va: u64, pa: PhysAddr, len: u64, flags: MapFlags) -> Result<(), BootError> {
-        for offset in (0..len).step_by(span(0) as usize) {
-            self.map(va + offset, PhysAddr(pa.0 + offset), flags)?;
+    /// Takes RAM and maps it at `va`.
+    fn place(&mut self, va: u64, len: u64, flags: MapFlags) -> Result<PhysAddr, BootError> {
+        let at = self.take(len)?;
+        for offset in (0..len).step_by(PAGE_SIZE as usize) {
+            self.map(va + offset, PhysAddr(at.0 + offset), flags)?;
+        }
+        Ok(at)
+    }
+
+    /// Loads the segments.
+    fn image(&mut self, file: PhysAddr, program: &Program) -> Result<(), BootError> {
+        for segment in program.segments.iter().filter(|segment| segment.len != 0) {
+            let flags = mapped(segment.flags);
+            let at = self.place(IMAGE_VADDR + segment.start, segment.len, flags)?;
+            self.kernel.memory.copy_within(PhysAddr(file.0 + segment.offset), at, segment.bytes);
+            if flags.contains(MapFlags::EXECUTE) {
+                self.kernel.memory.machine().sync_instructions(at, segment.len);
+            }
+            self.keep(&self.cap(CapType::Frame, at, segment.len))?;
         }
         Ok(())
     }
 
-    /// Loads the file's segments.
-    fn image(&mut self, record: &CoreBoot) -> Result<(), BootError> {
-        let file = record.first_domain;
-        let (mut n, mut end) = (0, 0);
-        loop {
-            // One segment at a time, so that the file's bytes are not borrowed while memory changes.
-            let image = Image::parse(self.kernel.memory.bytes(file.base, file.len), M::ISA)?;
-            if n == image.segments() {
-                return Ok(());
-            }
-            let segment = image.segment(n, end)?;
-            n += 1;
-            let Some(Segment { start, len, skip, offset, bytes, flags }) = segment else { continue };
-            end = start + len;
-            let pa = self.take(len)?;
-            self.kernel.memory.copy_within(PhysAddr(file.base.0 + offset), PhysAddr(pa.0 + skip), bytes);
-            if flags.contains(MapFlags::EXECUTE) {
-                self.kernel.memory.machine().sync_instructions(pa, len);
-            }
-            self.map_range(IMAGE_VADDR + start, pa, len, flags)?;
-            let frame = self.cap(CapType::Frame, pa, len);
-            self.keep(&frame)?;
-        }
-    }
-
-    fn stack_and_page(&mut self) -> Result<Cap, BootError> {
-        let rw = MapFlags::READ | MapFlags::WRITE | MapFlags::USER;
-        let stack = self.take(STACK_BYTES)?;
-        self.map_range(STACK_TOP - STACK_BYTES, stack, STACK_BYTES, rw)?;
-        let frame = self.cap(CapType::Frame, stack, STACK_BYTES);
-        self.keep(&frame)?;
-        let page = self.take(PAGE_SIZE)?;
-        self.map(PAGE_VADDR, page, rw)?;
-        let cap = self.cap(CapType::Frame, page, PAGE_SIZE);
-        self.well_known(slot::PAGE, cap)?;
-        Ok(cap)
-    }
-
-    fn dispatcher(&mut self, record: &CoreBoot, page: Cap, entry: u64) -> Result<DcbRef, BootError> {
+    fn dispatcher(&mut self, entry: u64) -> Result<DcbRef, BootError> {
         let object = self.take(DISPATCHER_BYTES)?;
-        self.well_known(slot::DISPATCHER, self.cap(CapType::Dispatcher, object, DISPATCHER_BYTES))?;
+        self.well_known(slot::DISPATCHER, CapType::Dispatcher, object, DISPATCHER_BYTES)?;
+        let kept = [slot::ROOT, slot::VSPACE, slot::PAGE].map(|cptr| slot_in(self.nodes[0], cptr.slot()));
         let at = DcbRef::new(object);
-        let kept =
-            [(KeptSlot::Cspace, slot::ROOT), (KeptSlot::Vspace, slot::VSPACE), (KeptSlot::Page, slot::PAGE)];
-        for (which, from) in kept {
-            let from = slot_in(self.nodes[0], from.slot());
-            self.kernel.caps.copy(&mut self.kernel.memory, from, at.slot(which), Rights::all())?;
-        }
-        let root = Cap::new(CapType::CNode, self.root_cnode(), CNODE_BYTES, record.core);
-        let table = Cap::new(CapType::VNode, self.root.0, PAGE_SIZE, record.core);
-        self.kernel.prepare(at, &root, &table, &page, [entry, STACK_TOP, INFO_VADDR]);
+        self.kernel.prepare(at, kept, [entry, STACK_TOP, INFO_VADDR])?;
         Ok(at)
-    }
-
-    fn root_cnode(&self) -> u64 {
-        // The three CNodes were taken first, one after another.
-        self.nodes[0].0 - CNODE_BYTES
     }
 
     /// What only the first domain of a core holds.
     fn authority(&mut self, record: &CoreBoot) -> Result<(), BootError> {
-        let whole = |ty, len| Cap::new(ty, 0, len, record.core);
-        self.well_known(slot::KERNEL, whole(CapType::Kernel, 1))?;
-        self.well_known(slot::CORES, whole(CapType::Core, 1 << 48))?;
-        if record.of_kind(RegionKind::Device).next().is_some() {
-            self.well_known(slot::IRQS, whole(CapType::Irq, 1 << 32))?;
-            if self.kernel.memory.machine().port_read(0x80, 1).is_some() {
-                self.well_known(slot::PORTS, whole(CapType::IoPort, 1 << 16))?;
-            }
+        let devices = record.of_kind(RegionKind::Device).next().is_some();
+        let ports = devices && self.kernel.memory.machine().port_read(0x80, 1).is_some();
+        let whole = [
+            (slot::KERNEL, CapType::Kernel, 1, true),
+            (slot::CORES, CapType::Core, 1 << 48, true),
+            (slot::IRQS, CapType::Irq, 1 << 32, devices),
+            (slot::PORTS, CapType::IoPort, 1 << 16, ports),
+        ];
+        for (cptr, ty, len, _) in whole.into_iter().filter(|(.., there)| *there) {
+            self.well_known(cptr, ty, PhysAddr(0), len)?;
         }
         Ok(())
     }
@@ -307,17 +279,18 @@ impl<M: Machine> Builder<'_, M> {
                 base = self.next;
             }
             if base < end {
-                self.list(&mut info, CapType::Ram, Purpose::Ram, base, end.0 - base.0, region.node)?;
+                let range = PhysRange::new(base, end.0 - base.0);
+                self.list(&mut info, (CapType::Ram, Purpose::Ram), range, region.node)?;
             }
         }
         let others = [
-            (RegionKind::Device, CapType::DeviceFrame, Purpose::Device),
-            (RegionKind::Bundle, CapType::Frame, Purpose::Bundle),
-            (RegionKind::Channel, CapType::Frame, Purpose::Channel),
+            (RegionKind::Device, (CapType::DeviceFrame, Purpose::Device)),
+            (RegionKind::Bundle, (CapType::Frame, Purpose::Bundle)),
+            (RegionKind::Channel, (CapType::Frame, Purpose::Channel)),
         ];
-        for (kind, ty, purpose) in others {
+        for (kind, what) in others {
             for region in record.of_kind(kind) {
-                self.list(&mut info, ty, purpose, region.range.base, region.range.len, region.node)?;
+                self.list(&mut info, what, region.range, region.node)?;
             }
         }
         let tables = record.of_kind(RegionKind::Firmware).next().map(|r| r.range);
@@ -341,10 +314,8 @@ impl<M: Machine> Builder<'_, M> {
     fn list(
         &mut self,
         info: &mut DomainInfo,
-        ty: CapType,
-        purpose: Purpose,
-        base: PhysAddr,
-        len: u64,
+        (ty, purpose): (CapType, Purpose),
+        PhysRange { base, len }: PhysRange,
         detail: u32,
     ) -> Result<(), BootError> {
         if !base.is_aligned(PAGE_SIZE) || !len.is_multiple_of(PAGE_SIZE) {

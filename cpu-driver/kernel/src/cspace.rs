@@ -17,13 +17,19 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// [`Error::EmptySlot`] if the root has no CNode there that may be looked into, or `cptr` is null.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn slot_at(&self, root: PhysAddr, cptr: CPtr) -> Result<SlotRef, Error> {
+        self.find_slot(root, cptr).ok_or(Error::EmptySlot)
+    }
+
+    /// The same, for the few places that every invocation passes.
+    #[inline(always)]
+    pub(crate) fn find_slot(&self, root: PhysAddr, cptr: CPtr) -> Option<SlotRef> {
         if cptr.node() >= skerry_abi::cap::CNODE_SLOTS || cptr == CPtr::NULL {
-            return Err(Error::EmptySlot);
+            return None;
         }
-        let node = self.memory.slot(slot_in(root, cptr.node())).readable_cnode();
-        node.map(|base| slot_in(PhysAddr(base), cptr.slot())).ok_or(Error::EmptySlot)
+        let node = self.memory.slot(slot_in(root, cptr.node())).readable_cnode()?;
+        Some(slot_in(PhysAddr(node), cptr.slot()))
     }
 
     /// The slot and capability that `cptr` names for the running dispatcher.

@@ -108,7 +108,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(never)]
     pub(crate) fn operate(&mut self, w: &[u64; 6]) -> Result<Outcome, Error> {
         let root = self.own_root();
-        let at = self.slot_at(root, CPtr(w[0] as u32))?;
+        let at = self.find_slot(root, CPtr(w[0] as u32)).ok_or(Error::EmptySlot)?;
         let cap = self.memory.slot(at).cap().ok_or(Error::EmptySlot)?;
         let rows = const { &Self::ROWS };
         let &(types, rights, run) = rows.get((w[0] >> 32) as usize).ok_or(Error::NoSuchOp)?;

@@ -8,7 +8,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`kernel`] | [`Kernel`], the per-core root, and the three ways in: system call, fault, interrupt |
-//! | [`boot`], [`elf`] | builds the core's first domain: `init` on an island's first core, `monitor` elsewhere |
+//! | [`boot`] | builds the core's first domain: `init` on an island's first core, `monitor` elsewhere |
 //! | [`dispatcher`] | the dispatcher object, upcalls |
 //! | [`sched`] | who runs, who waits, when the clock must ring |
 //! | [`cspace`] | finds the slot a [`CPtr`](skerry_abi::CPtr) names |
@@ -24,7 +24,6 @@
 pub mod boot;
 pub mod cspace;
 pub mod dispatcher;
-pub mod elf;
 pub mod invoke;
 pub mod kernel;
 pub mod memory;

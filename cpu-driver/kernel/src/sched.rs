@@ -248,7 +248,7 @@ impl Schedule {
     }
 
     /// Takes the core from whoever has it. What is left of the slice stays theirs if they `keep` it.
-    #[inline]
+    #[inline(never)]
     pub fn release<M: Machine>(&mut self, memory: &mut Memory<M>, keep: bool) {
         let current = core::mem::take(&mut self.current);
         if keep || self.budget_end != u64::MAX {
@@ -325,7 +325,7 @@ impl Schedule {
 
     /// Sets the timer for whatever comes first. One that is set too early stays: it rings once in vain, which costs less
     /// than to set it at every switch.
-    #[inline]
+    #[inline(never)]
     pub fn arm<M: Machine>(&mut self, machine: &mut M) {
         let mut want = self.earliest.min(self.budget_end);
         if self.levels != 0 {

@@ -40,7 +40,7 @@ impl<M: Machine> Kernel<M> {
     #[inline]
     fn invoked(&mut self, word: u64) -> Option<&Slot> {
         let root = self.own_root();
-        let at = self.slot_at(root, CPtr(word as u32)).ok()?;
+        let at = self.find_slot(root, CPtr(word as u32))?;
         Some(self.memory.slot(at))
     }
 

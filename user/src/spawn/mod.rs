@@ -13,6 +13,7 @@ use crate::cap::{CNode, Configure, Dispatcher, Endpoint, Frame, ROOT, VNode};
 use crate::chan::{Chan, PAGE_LAYOUT, Peer, Wake};
 use crate::domain::Domain;
 use crate::image::{self, Bad, Plan, Segment};
+use crate::info::Info;
 use crate::mem::Object;
 use crate::thread::sched::RESUME_ROOM;
 use crate::vspace::{Mapping, R, RW};
@@ -22,7 +23,7 @@ use core::fmt;
 use room::{CHANNEL, forget};
 use skerry_abi::cap::{CNODE_BYTES, DISPATCHER_BYTES};
 use skerry_abi::dispatcher::event;
-use skerry_abi::domain::{DomainInfo, IMAGE_VADDR, INFO_VADDR, PAGE_VADDR, Purpose, STACK_TOP, Tls, slot};
+use skerry_abi::domain::{IMAGE_VADDR, INFO_VADDR, PAGE_VADDR, Purpose, STACK_TOP, Tls, slot};
 use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, Rights};
 use skerry_arch::user::ENTRY_SKEW;
 use skerry_hal::MapFlags;
@@ -53,7 +54,7 @@ pub enum SpawnError {
     Image(Bad),
     /// An invocation was refused while doing this.
     Refused(&'static str, Error),
-    /// Its arguments or capabilities do not fit into its [`DomainInfo`].
+    /// Its arguments or capabilities do not fit into its [`Info`].
     TooMuch,
 }
 
@@ -138,7 +139,7 @@ pub struct Child {
     dispatcher: Dispatcher,
     page: Object,
     info_page: Object,
-    info: Box<DomainInfo>,
+    info: Box<Info>,
     entry: u64,
     stack: u64,
     parts: Vec<Part>,
@@ -195,7 +196,7 @@ impl Child {
         program: &Program<'_>,
         further: Option<&Further<'_>>,
     ) -> Result<Self, SpawnError> {
-        let mut info = Box::new(DomainInfo::new(domain.info.core));
+        let mut info = Box::new(Info::new(domain.info.core));
         info.frequency = domain.info.frequency;
         info.arch_word = domain.info.arch_word;
         info.hw_id = domain.info.hw_id;

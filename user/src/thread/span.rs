@@ -17,6 +17,7 @@ use super::tls::Template;
 use crate::cap::{Core, VNode};
 use crate::chan::{self, Chan, PAGE_LAYOUT};
 use crate::dispatch::Off;
+use crate::info::Info;
 use crate::mem::Store;
 use crate::spawn::FURTHER_TOP;
 use crate::vspace::{Mapping, Space};
@@ -29,7 +30,7 @@ use core::ptr::with_exposed_provenance_mut;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Release};
 use core::time::Duration;
-use skerry_abi::domain::{DomainInfo, slot};
+use skerry_abi::domain::slot;
 use skerry_abi::{Error, HwId, PAGE_SIZE};
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::proc::Extend;
@@ -125,14 +126,14 @@ pub fn start(domain: Domain) -> Result<u32, SpanError> {
 /// Where the other dispatchers begin, disabled.
 extern "C" fn arrive(info: *const u8) -> ! {
     #[expect(unsafe_code, reason = "the one pointer that a spawner passes")]
-    // SAFETY: the process server passes what it has mapped for good; any bit pattern is a `DomainInfo`.
-    let info: &'static DomainInfo = unsafe { &*info.cast() };
+    // SAFETY: the process server passes what it has mapped for good; any bit pattern is an `Info`.
+    let info: &'static Info = unsafe { &*info.cast() };
     // Its end is the end of the domain, and the process server says so.
     let Err(_why) = take_part(info);
     rt::stop()
 }
 
-fn take_part(info: &'static DomainInfo) -> Result<Infallible, Error> {
+fn take_part(info: &'static Info) -> Result<Infallible, Error> {
     let me = info.arg("dispatcher").and_then(|text| text.parse().ok()).ok_or(Error::BadArgument)?;
     let mut domain = Domain::take_into(info, Box::leak(Box::new(Store::new())));
     domain.space = Space::told(VNode(slot::VSPACE));
@@ -152,7 +153,7 @@ fn take_part(info: &'static DomainInfo) -> Result<Infallible, Error> {
 }
 
 /// Says that dispatcher `me` is there, and on which core.
-fn greet(view: &Mapping, common: &Common, me: u32, info: &DomainInfo) {
+fn greet(view: &Mapping, common: &Common, me: u32, info: &Info) {
     view.word(common.layout().greeting(me)).store(info.hw_id + 1, Release);
 }
 

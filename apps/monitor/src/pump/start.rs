@@ -66,7 +66,7 @@ impl Starter {
         // SAFETY: whoever has the bundle's frame has it read-only, ourselves included.
         let bytes = unsafe { view.bytes() };
         let isa = skerry_user::ISA.name();
-        this.monitor = skerry_bundle::find_member(bytes, isa, "monitor");
+        this.monitor = skerry_bundle::find_member(bytes, isa, "first");
         this.bench = skerry_bundle::find_member(bytes, isa, "bench");
         // `init` has checked all of it.
         let driver = Bundle::open_checked(bytes)

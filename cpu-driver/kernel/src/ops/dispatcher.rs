@@ -6,7 +6,7 @@ use crate::kernel::{Kernel, Outcome};
 use crate::sched::{DEFAULT_PRIORITY, PRIORITIES};
 use skerry_abi::dispatcher::{State, event};
 use skerry_abi::{CPtr, CapType, Error, PAGE_SIZE, PhysAddr, Rights, VirtAddr};
-use skerry_caps::Cap;
+use skerry_caps::{SlotRef, Store};
 use skerry_hal::addr::USER_END;
 use skerry_hal::paging::ROOT_LEVEL;
 use skerry_hal::{Machine, UserContext};
@@ -19,7 +19,7 @@ impl<M: Machine> Kernel<M> {
         }
         // GRANT for all, as the object keeps copies: no copy may fail when others have been made.
         let rights = Rights::WRITE | Rights::GRANT;
-        let (cspace, root) = self.lookup_as(call.cptr_lo(1), CapType::CNode, rights)?;
+        let (cspace, _) = self.lookup_as(call.cptr_lo(1), CapType::CNode, rights)?;
         let (vspace, table) = self.lookup_as(call.cptr_hi(1), CapType::VNode, rights)?;
         let (frame, page) = self.lookup_as(call.cptr_lo(2), CapType::Frame, rights | Rights::READ)?;
         let (death, signals) = match call.cptr_hi(2) {
@@ -37,31 +37,32 @@ impl<M: Machine> Kernel<M> {
         {
             return Err(Error::BadArgument);
         }
-        let kept = [(KeptSlot::Cspace, cspace), (KeptSlot::Vspace, vspace), (KeptSlot::Page, frame)];
-        for (which, from) in kept {
-            self.caps.copy(&mut self.memory, from, at.slot(which), Rights::all())?;
-        }
         if let Some(death) = death {
             self.caps.copy(&mut self.memory, death, at.slot(KeptSlot::Death), Rights::all())?;
         }
-        self.prepare(at, &root, &table, &page, [call.w[3], call.w[4], call.w[5]]);
+        self.prepare(at, [cspace, vspace, frame], [call.w[3], call.w[4], call.w[5]])?;
         Ok(Outcome::Value(0))
     }
 
-    /// Fills in a new dispatcher object whose kept slots are full. `start` is entry, stack pointer, argument.
-    pub(crate) fn prepare(&mut self, at: DcbRef, root: &Cap, table: &Cap, page: &Cap, start: [u64; 3]) {
-        let (core, base) = (self.core, page.base);
-        let frequency = self.memory.machine_ref().frequency();
+    /// Fills in a new dispatcher object: what it keeps copies of (root CNode, root table, page), and the entry, stack pointer
+    /// and argument that it starts with.
+    pub(crate) fn prepare(&mut self, at: DcbRef, kept: [SlotRef; 3], start: [u64; 3]) -> Result<(), Error> {
+        let mut bases = [PhysAddr(0); 3];
+        for ((which, from), base) in KeptSlot::ALL.into_iter().zip(kept).zip(&mut bases) {
+            self.caps.copy(&mut self.memory, from, at.slot(which), Rights::all())?;
+            *base = PhysAddr(self.memory.slot(from).cap().ok_or(Error::EmptySlot)?.base);
+        }
+        let (core, frequency) = (self.core, self.memory.machine_ref().frequency());
         let dcb = self.memory.dcb(at);
-        dcb.cspace = PhysAddr(root.base);
-        dcb.vspace = PhysAddr(table.base);
-        dcb.page = PhysAddr(base);
+        [dcb.cspace, dcb.vspace, dcb.page] = bases;
         dcb.share.set(DEFAULT_PRIORITY, 0, 0, 0);
         dcb.context.start(VirtAddr(start[0]), VirtAddr(start[1]), [start[2], 0]);
+        let base = bases[2].0;
         self.memory.write_shared(PhysAddr(base + page::FREQUENCY), frequency);
         self.memory.write_shared(PhysAddr(base + page::CORE), u64::from(core.raw()));
         // Disabled until it says otherwise: a program without a scheduler of its own just runs.
         self.memory.write_shared(PhysAddr(base + page::FLAGS), 1);
+        Ok(())
     }
 
     pub(crate) fn start(&mut self, call: &Call) -> Result<Outcome, Error> {

@@ -1,15 +1,14 @@
 //! Boot, retype, copy, delete, map.
 
-use super::rig::{CORE, RAM, Rig, executable, record, try_boot};
+use super::rig::{CORE, RAM, Rig, file, program, record, try_boot};
 use crate::BootError;
-use crate::elf::ElfError;
-use skerry_abi::boot::RegionKind;
+use skerry_abi::boot::{CoreBoot, MAX_IMAGE, Program, RegionKind};
 use skerry_abi::domain::{IMAGE_VADDR, INFO_VADDR, STACK_TOP, slot};
 use skerry_abi::op::halves;
 use skerry_abi::{CPtr, CapType, Error, Op, PAGE_SIZE, PhysAddr, PhysRange, Rights};
 use skerry_arch_host::Pages;
 use skerry_hal::addr::USER_END;
-use skerry_hal::{MapFlags, PageFormat, Pte, UserContext};
+use skerry_hal::{Isa, MapFlags, PageFormat, Pte, UserContext};
 
 const FREE: CPtr = CPtr::new(1, 200);
 const RX: u64 = (MapFlags::READ.bits() | MapFlags::EXECUTE.bits()) as u64;
@@ -47,8 +46,8 @@ fn the_first_domain_is_mapped_with_write_xor_execute() {
 
 #[test]
 fn a_bad_record_or_file_is_refused_with_its_reason() {
-    let good = executable();
-    let error = |file: &[u8], change: fn(&mut skerry_abi::boot::CoreBoot)| {
+    let good = file(&program());
+    let error = |file: &[u8], change: fn(&mut CoreBoot)| {
         let mut r = record(file.len() as u64);
         change(&mut r);
         try_boot(file, &r).map(|_| ()).unwrap_err()
@@ -56,16 +55,30 @@ fn a_bad_record_or_file_is_refused_with_its_reason() {
     assert_eq!(error(&good, |r| r.magic = 1), BootError::BadRecord);
     assert_eq!(error(&good, |r| r.version = 9), BootError::BadRecord);
     assert_eq!(error(&good, |r| r.regions[0].range.len = 64 << 10), BootError::NoMemory);
-    let twice = |r: &mut skerry_abi::boot::CoreBoot| r.regions[1].range.base.0 += 1;
+    let twice = |r: &mut CoreBoot| r.regions[1].range.base.0 += 1;
     assert_eq!(error(&good, twice), BootError::BadRecord);
-    assert_eq!(error(&good[..40], |_| ()), BootError::Elf(ElfError::Malformed));
-    let mut bad = good.clone();
-    bad[16] = 2;
-    assert_eq!(error(&bad, |_| ()), BootError::Elf(ElfError::NotPie));
-    bad = good.clone();
-    bad[64 + 4] = 7;
-    assert_eq!(error(&bad, |_| ()), BootError::Elf(ElfError::WriteExecute));
-    for at in 0..176 {
+    assert_eq!(error(&good[..40], |_| ()), BootError::BadProgram);
+    let refused: [fn(&mut Program); 9] = [
+        |p| p.magic += 1,
+        |p| p.isa = Isa::X86_64 as u64,
+        |p| p.segments[0].start += 8,
+        |p| p.segments[0].len = 0x800,
+        |p| p.segments[0].len = MAX_IMAGE + PAGE_SIZE,
+        |p| p.segments[1].start = 0x1000,
+        |p| p.segments[1].bytes = 0x1001,
+        |p| p.segments[1].offset = 0x2008,
+        |p| p.segments[1].offset = u64::MAX,
+    ];
+    for change in refused {
+        let mut bad = program();
+        change(&mut bad);
+        assert_eq!(error(&file(&bad), |_| ()), BootError::BadProgram);
+    }
+    let mut bad = program();
+    bad.segments[1].flags = 7;
+    assert_eq!(error(&file(&bad), |_| ()), BootError::WriteExecute);
+    let mut bad;
+    for at in 0..size_of::<Program>() {
         for bit in [0, 6] {
             bad = good.clone();
             bad[at] ^= 1 << bit;
@@ -234,7 +247,7 @@ fn user_tables_never_reach_the_kernel_half() {
 
 #[test]
 fn regions_of_every_kind_are_listed() {
-    let file = executable();
+    let file = file(&program());
     let mut r = record(file.len() as u64);
     assert!(r.add(RegionKind::Bundle, PhysRange::new(PhysAddr(0x30_0000), 0x2000), 0));
     assert!(r.add(RegionKind::Channel, PhysRange::new(PhysAddr(0x31_0000), 0x1000), 7));

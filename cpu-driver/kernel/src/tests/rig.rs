@@ -1,17 +1,17 @@
 //! A core on a bench: boots the CPU driver over `arch/host` with a tiny first domain, and invokes as that domain.
 
 use crate::{BootError, Kernel};
-use skerry_abi::boot::{self, CoreBoot, RegionKind};
+use skerry_abi::boot::{self, CoreBoot, Program, RegionKind, Segment};
 use skerry_abi::domain::slot;
 use skerry_abi::op::{halves, word0};
 use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, IslandId, Op, PAGE_SIZE, PhysAddr, PhysRange, Rights};
 use skerry_arch_host::{Arena, Context, HostMachine, Outside};
 use skerry_caps::Store;
 use skerry_hal::machine::Interrupt;
-use skerry_hal::{Handler, Next};
+use skerry_hal::{Handler, Isa, Next};
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
-use zerocopy::FromZeros;
+use zerocopy::{FromZeros, IntoBytes};
 
 pub const RAM: PhysRange = PhysRange::new(PhysAddr(0x40_0000), 2 << 20);
 pub const FILE: PhysAddr = PhysAddr(0x10_0000);
@@ -41,30 +41,19 @@ pub struct Peer {
     pub page: PhysAddr,
 }
 
-/// A position-independent executable with one read-execute and one read-write segment.
-pub fn executable() -> Vec<u8> {
+/// A first domain with one read-execute and one read-write segment.
+pub fn program() -> Program {
+    let mut program = Program::new_zeroed();
+    (program.magic, program.isa, program.entry) = (boot::PROGRAM_MAGIC, Isa::Host as u64, 0x1010);
+    program.segments[0] = Segment { start: 0x1000, len: 0x1000, offset: 0x1000, bytes: 0x800, flags: 5 };
+    program.segments[1] = Segment { start: 0x2000, len: 0x1000, offset: 0x2000, bytes: 0x1000, flags: 3 };
+    program
+}
+
+/// Its file.
+pub fn file(program: &Program) -> Vec<u8> {
     let mut file = vec![0u8; 0x3000];
-    file[..16].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
-    put(16, &3u16.to_le_bytes());
-    put(18, &0u16.to_le_bytes());
-    put(20, &1u32.to_le_bytes());
-    put(24, &0x1010u64.to_le_bytes());
-    put(32, &64u64.to_le_bytes());
-    put(52, &64u16.to_le_bytes());
-    put(54, &56u16.to_le_bytes());
-    put(56, &2u16.to_le_bytes());
-    put(58, &64u16.to_le_bytes());
-    for (n, (flags, offset, size)) in
-        [(5u32, 0x1000u64, 0x800u64), (6, 0x2000, 0x1000)].into_iter().enumerate()
-    {
-        let at = 64 + n * 56;
-        put(at, &1u32.to_le_bytes());
-        put(at + 4, &flags.to_le_bytes());
-        for (field, value) in [(8, offset), (16, offset), (24, offset), (32, size), (40, size), (48, 4096)] {
-            put(at + field, &value.to_le_bytes());
-        }
-    }
+    file[..size_of::<Program>()].copy_from_slice(program.as_bytes());
     file
 }
 
@@ -100,7 +89,7 @@ pub fn try_boot(file: &[u8], record: &CoreBoot) -> Result<Rig, BootError> {
 
 impl Rig {
     pub fn boot() -> Self {
-        let file = executable();
+        let file = file(&program());
         try_boot(&file, &record(file.len() as u64)).unwrap()
     }
 
