@@ -29,7 +29,7 @@ fn every_byte_that_is_loaded_lies_where_it_is_mapped() {
     let out = lay_out(&file).unwrap();
     let (program, _) = Program::read_from_prefix(&out).unwrap();
     let elf = ElfBytes::<AnyEndian>::minimal_parse(&file).unwrap();
-    let isa = if cfg!(target_arch = "x86_64") { Isa::X86_64 } else { Isa::Aarch64 };
+    let isa = if std::env::consts::ARCH == Isa::X86_64.name() { Isa::X86_64 } else { Isa::Aarch64 };
     assert_eq!((program.magic, program.isa, program.entry), (PROGRAM_MAGIC, isa as u64, elf.ehdr.e_entry));
     let loads = elf.segments().unwrap().iter().filter(|header| header.p_type == PT_LOAD);
     let mut segments = program.segments.iter();

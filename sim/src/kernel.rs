@@ -7,7 +7,7 @@ use skerry_abi::boot::{self, CoreBoot, RegionKind};
 use skerry_abi::cap::{CNODE_BYTES, CNODE_SLOTS};
 use skerry_abi::domain::slot;
 use skerry_abi::op::{halves, word0};
-use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, Op, PAGE_SIZE, PhysAddr, PhysRange, Rights};
+use skerry_abi::{CPtr, CapType, CoreId, Error, Op, PAGE_SIZE, PhysAddr, PhysRange, Rights};
 use skerry_arch_host::{Arena, HostMachine, executable};
 use skerry_caps::{Cap, Slot, SlotRef, Store};
 use skerry_hal::{Handler, Next};
@@ -119,7 +119,7 @@ impl Core {
                 return Err(format!("{core}: its record is full"));
             }
         }
-        let (machine, _) = HostMachine::new(ram.0.clone(), HwId(u64::from(core.local())));
+        let (machine, _) = HostMachine::new(ram.0.clone());
         let room = DRIVERS.with_borrow_mut(Vec::pop);
         let room = room.unwrap_or_else(|| Box::leak(Box::new(MaybeUninit::uninit())));
         let (driver, _) =

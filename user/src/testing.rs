@@ -6,7 +6,7 @@ use crate::info::Info;
 use crate::mem::Store;
 use skerry_abi::boot::{self, CoreBoot, RegionKind};
 use skerry_abi::domain::INFO_VADDR;
-use skerry_abi::{CoreId, HwId, IslandId, PhysAddr, PhysRange};
+use skerry_abi::{CoreId, IslandId, PhysAddr, PhysRange};
 use skerry_arch_host::{Arena, Context, HostMachine, Outside, Pages, executable};
 use skerry_hal::paging::index;
 use skerry_hal::{Handler, Next, PageFormat, Pte};
@@ -81,7 +81,7 @@ pub fn boot() -> Domain {
     record.first_domain = PhysRange::new(FILE, file.len() as u64);
     assert!(record.set_cmdline(b"island=0"));
     assert!(record.add(RegionKind::Ram, PhysRange::new(PhysAddr(RAM), BYTES), 0));
-    let (machine, outside) = HostMachine::new(arena.clone(), HwId(0));
+    let (machine, outside) = HostMachine::new(arena.clone());
     let room = Box::leak(Box::new(MaybeUninit::uninit()));
     let (kernel, _) = Kernel::boot(room, machine, &record).expect("the core boots");
     RIG.set(Some(Rig { kernel, outside, calls: 0 }));

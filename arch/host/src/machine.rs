@@ -108,15 +108,14 @@ pub struct Outside {
 #[derive(Debug)]
 pub struct HostMachine {
     arena: Arc<Arena>,
-    core: HwId,
     outside: Arc<Mutex<Outside>>,
 }
 
 impl HostMachine {
-    /// Core `core` of the island whose RAM is `arena`, and the test's end of it.
-    pub fn new(arena: Arc<Arena>, core: HwId) -> (Self, Arc<Mutex<Outside>>) {
+    /// A core of the island whose RAM is `arena`, and the test's end of it.
+    pub fn new(arena: Arc<Arena>) -> (Self, Arc<Mutex<Outside>>) {
         let outside = Arc::new(Mutex::new(Outside::default()));
-        (Self { arena, core, outside: outside.clone() }, outside)
+        (Self { arena, outside: outside.clone() }, outside)
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Outside) -> R) -> R {

@@ -129,7 +129,7 @@ impl<M: Machine> Kernel<M> {
 
 /// How a segment is mapped.
 fn mapped(flags: u64) -> MapFlags {
-    MapFlags::from_bits_truncate(flags as u8) - MapFlags::DEVICE | MapFlags::READ | MapFlags::USER
+    (MapFlags::from_bits_truncate(flags as u8) - MapFlags::DEVICE) | MapFlags::READ | MapFlags::USER
 }
 
 impl<M: Machine> Builder<'_, M> {

@@ -129,7 +129,7 @@ impl<M: Machine> Memory<M> {
         unsafe { from.copy_to_nonoverlapping(to, len as usize) }
     }
 
-    /// Bytes of RAM that nothing changes while they are looked at: the first domain's ELF file.
+    /// Bytes of RAM that nothing changes while they are looked at: the first domain's file.
     pub fn bytes(&self, at: PhysAddr, len: u64) -> &[u8] {
         let ptr = self.machine.phys(at);
         // SAFETY: boot code only: the range is RAM that the starter handed over with the boot record.

@@ -281,7 +281,7 @@ impl Schedule {
         let end = if share.upcalls { self.slice_end } else { u64::MAX };
         // The timer is set for the one so far.
         if end < core::mem::replace(&mut self.budget_end, end) {
-            self.arm(memory.machine());
+            self.ring_by(memory.machine(), end);
         }
         self.current = next;
         true
@@ -331,9 +331,14 @@ impl Schedule {
         if self.levels != 0 {
             want = want.min(self.slice_end).min(self.renewal);
         }
-        if want < self.armed {
-            self.armed = want;
-            machine.set_deadline(Some(want));
+        self.ring_by(machine, want);
+    }
+
+    #[inline(always)]
+    fn ring_by<M: Machine>(&mut self, machine: &mut M, moment: u64) {
+        if moment < self.armed {
+            self.armed = moment;
+            machine.set_deadline(Some(moment));
         }
     }
 }

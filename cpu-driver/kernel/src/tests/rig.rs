@@ -4,7 +4,7 @@ use crate::{BootError, Kernel};
 use skerry_abi::boot::{self, CoreBoot, Program, RegionKind, Segment};
 use skerry_abi::domain::slot;
 use skerry_abi::op::{halves, word0};
-use skerry_abi::{CPtr, CapType, CoreId, Error, HwId, IslandId, Op, PAGE_SIZE, PhysAddr, PhysRange, Rights};
+use skerry_abi::{CPtr, CapType, CoreId, Error, IslandId, Op, PAGE_SIZE, PhysAddr, PhysRange, Rights};
 use skerry_arch_host::{Arena, Context, HostMachine, Outside};
 use skerry_caps::Store;
 use skerry_hal::machine::Interrupt;
@@ -81,7 +81,7 @@ pub fn try_boot(file: &[u8], record: &CoreBoot) -> Result<Rig, BootError> {
     unsafe {
         at.copy_from_nonoverlapping(std::ptr::NonNull::from(file).cast(), file.len());
     }
-    let (machine, outside) = HostMachine::new(arena.clone(), HwId(0));
+    let (machine, outside) = HostMachine::new(arena.clone());
     let room = Box::leak(Box::new(MaybeUninit::uninit()));
     let (kernel, next) = Kernel::boot(room, machine, record)?;
     Ok(Rig { kernel, outside, arena, next, peers: Vec::new() })
