@@ -29,9 +29,14 @@ impl Images {
     }
 }
 
+/// Where images are built to.
+pub fn images_dir() -> PathBuf {
+    root().join("target/images")
+}
+
 /// Builds `only` these packages, or all, and packs whatever is built.
 pub fn build(rust: Rust, only: &[String]) -> Result<Images> {
-    let images = Images { dir: root().join("target/images") };
+    let images = Images { dir: images_dir() };
     std::fs::create_dir_all(&images.dir).map_err(Error::file(&images.dir))?;
     let mut packer = Packer::new();
     for target in &TARGETS {

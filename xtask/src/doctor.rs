@@ -1,10 +1,11 @@
 //! `cargo xtask doctor`: what is installed, what is missing, how to get it.
 
 use crate::apt;
+use crate::build::images_dir;
 use crate::rust::{WITHOUT_RUSTUP, missing_targets};
 use crate::shell::{Result, capture, root, tool};
-use skerry_images::runner::probe;
 use skerry_images::runner::qemu::Qemu;
+use skerry_images::runner::{Options, probe};
 use std::process::{Command, ExitCode};
 
 /// One line for each thing; fails if something is missing that `run` needs, even if it can get it.
@@ -41,7 +42,9 @@ pub fn doctor() -> Result<ExitCode> {
     line(
         false,
         "KVM",
-        probe::kvm(&path).map(|()| "works".into()).map_err(|cause| format!("not used: {cause}")),
+        probe::kvm(&Options::new(images_dir()))
+            .map(|()| "works".into())
+            .map_err(|cause| format!("not used: {cause}")),
     );
     line(false, "rustfmt", version("rustfmt").map_err(|_| "rustup component add rustfmt".into()));
     line(false, "clippy", version("cargo-clippy").map_err(|_| "rustup component add clippy".into()));

@@ -66,7 +66,7 @@ fn use_kvm(wish: Kvm, options: &Options) -> Result<bool> {
     if wish == Kvm::Off {
         return Ok(false);
     }
-    match (probe::kvm(&options.path), wish) {
+    match (probe::kvm(options), wish) {
         (Ok(()), _) => Ok(true),
         (Err(cause), Kvm::On) => fail(format!("--kvm on, but KVM does not work here: {cause}")),
         (Err(_), _) => Ok(false),
