@@ -208,6 +208,11 @@ pub enum Action {
         /// Why.
         why: Refusal,
     },
+    /// Poll so long before blocking, as the knowledge base says.
+    Poll {
+        /// Nanoseconds.
+        ns: u32,
+    },
     /// Turn the island off.
     PowerOff,
     /// Stop this core, after what was sent so far: it went off line.

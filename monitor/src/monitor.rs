@@ -57,6 +57,7 @@ pub struct Monitor {
     pub(crate) agree: ops::agree::glue::State,
     pub(crate) tree: ops::tree::State,
     pub(crate) knowledge: ops::knowledge::State,
+    pub(crate) measure: ops::measure::State,
     pub(crate) log: ops::log::State,
     pub(crate) leader: ops::leader::State,
     pub(crate) power: ops::power::State,
@@ -105,6 +106,7 @@ impl Monitor {
             agree: ops::agree::glue::State::new(core),
             tree: ops::tree::State::default(),
             knowledge: ops::knowledge::State::default(),
+            measure: ops::measure::State::default(),
             log: ops::log::State::default(),
             leader: ops::leader::State::default(),
             power: ops::power::State::default(),
@@ -307,6 +309,7 @@ impl Monitor {
             self.endpoint_deadline(),
             self.agree_deadline(),
             self.tree_deadline(),
+            self.measure_deadline(),
             self.heartbeat_deadline(),
             self.power_deadline(),
             self.offline_deadline(),
@@ -327,6 +330,7 @@ impl Monitor {
         self.endpoint_tick(sink);
         self.agree_tick();
         self.tree_tick(sink);
+        self.measure_tick(sink);
         self.heartbeat_tick(sink);
         self.log_tick(sink);
         self.offline_tick(sink);

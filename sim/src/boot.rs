@@ -283,7 +283,10 @@ impl World {
             }
             Action::StopCore => return Err(format!("{core} stops, though nobody asked")),
             Action::PowerOff => return Err(format!("{core} turns its island off, though nobody asked")),
-            Action::Announce(Announce::Island { .. }) | Action::Log { .. } | Action::LogLevel { .. } => {}
+            Action::Announce(Announce::Island { .. })
+            | Action::Log { .. }
+            | Action::LogLevel { .. }
+            | Action::Poll { .. } => {}
         }
         Ok(())
     }

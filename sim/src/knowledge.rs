@@ -58,10 +58,11 @@ fn facts(machine: &Topology, id: IslandId, epoch: Epoch) -> Store {
         add(Source::Discovered, Core { local, hw, enabled: true, node: package }.into());
         add(Source::Discovered, Package { core: CoreId::new(id, local), package }.into());
     }
-    // One pair of cores for each two packages, as it would be measured.
+    // One pair of cores for each two packages, as it would be measured; what a message takes inside one is measured.
     let packages = machine.packages(island);
-    for (p, q) in (0..packages).flat_map(|p| (0..packages).map(move |q| (p, q))) {
-        let (a, b) = (p * shape.package, q * shape.package + u16::from(p == q));
+    let apart = (0..packages).flat_map(|p| (0..packages).map(move |q| (p, q))).filter(|(p, q)| p != q);
+    for (p, q) in apart {
+        let (a, b) = (p * shape.package, q * shape.package);
         if b < shape.cores && b / shape.package == q {
             let (from, to) = (CoreId::new(id, a), CoreId::new(id, b));
             add(Source::Measured, Latency { from, to, ns: ns(machine.path(island, a, b)) }.into());

@@ -350,6 +350,13 @@ facts! {
         /// The core.
         core: CoreId,
     }
+    /// What it takes a core to block and to be woken by an interrupt.
+    Wake = 29 {
+        /// The core.
+        core: CoreId,
+        /// Nanoseconds.
+        ns: u32,
+    }
     /// The island whose knowledge this is: the only fact that is not for the others.
     Here = 28 {
         /// The island.

@@ -6,11 +6,13 @@ use alloc::format;
 use alloc::vec::Vec;
 
 /// The rules that are there from the beginning, by name.
-pub const RULES: [(&str, &str); 5] = [
+pub const RULES: [(&str, &str); 7] = [
     ("machine", include_str!("../rules/machine.skb")),
+    ("measure", include_str!("../rules/measure.skb")),
     ("multicast", include_str!("../rules/multicast.skb")),
     ("numa", include_str!("../rules/numa.skb")),
     ("placement", include_str!("../rules/placement.skb")),
+    ("poll", include_str!("../rules/poll.skb")),
     ("transport", include_str!("../rules/transport.skb")),
 ];
 
@@ -105,6 +107,31 @@ impl Transport {
 pub fn driver_core(knowledge: &mut Knowledge, device: PciAddress) -> Result<Option<CoreId>, RuleError> {
     let answer = knowledge.ask(&format!("driver(\"{device}\", C)"))?;
     Ok(cores(&answer).next())
+}
+
+/// Between which cores it is to be measured what a message takes.
+///
+/// # Errors
+/// [`RuleError`] from the rules.
+pub fn to_measure(knowledge: &mut Knowledge) -> Result<Vec<[CoreId; 2]>, RuleError> {
+    let answer = knowledge.ask("measure(A, B)")?;
+    let pairs = answer.rows.iter().filter_map(|row| match row[..] {
+        [Const::Core(from), Const::Core(to)] => Some([from, to]),
+        _ => None,
+    });
+    Ok(pairs.collect())
+}
+
+/// How long a core of this island should poll before it blocks, in nanoseconds; `None` if nothing is known of it.
+///
+/// # Errors
+/// [`RuleError`] from the rules.
+pub fn poll_time(knowledge: &mut Knowledge, core: CoreId) -> Result<Option<u32>, RuleError> {
+    let answer = knowledge.ask(&format!("poll({core}, P)"))?;
+    Ok(match answer.rows.first().map(Vec::as_slice) {
+        Some([Const::Int(ns)]) => u32::try_from(*ns).ok(),
+        _ => None,
+    })
 }
 
 /// The nodes from which a core of this island should take memory, the best first.

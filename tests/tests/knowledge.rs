@@ -1,8 +1,20 @@
 //! The knowledge base of an island, asked through its shell: what firmware told of the machine, and what follows.
 
 use skerry_images::fleet::Fleet;
+use skerry_images::runner::System;
 use skerry_tests::tables::ask;
 use skerry_tests::{HANG, boot};
+use std::time::{Duration, Instant};
+
+/// Waits until the knowledge base answers so.
+fn knows(system: &System, question: &str, answer: &[&str]) {
+    let deadline = Instant::now() + HANG;
+    while ask(system, &format!("skb {question}")) != answer {
+        let told = ask(system, &format!("skb {question}"));
+        assert!(Instant::now() < deadline, "{question}: {told:#?}, not {answer:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 fn knows_its_machine(board: &str) {
     let island = format!("[[island]]\nboard = \"{board}\"\ncores = 4\nnodes = 2\nmemory = \"512M\"\n");
@@ -11,10 +23,14 @@ fn knows_its_machine(board: &str) {
     system.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
     assert_eq!(ask(&system, "skb n(N, count(L)) :- core{local: L, node: N}"), ["N count", "0 2", "1 2"]);
     assert_eq!(ask(&system, "skb memory(0.3, N, K)"), ["N K", "0 1", "1 0"]);
-    assert_eq!(
-        ask(&system, "skb t(P, K, N) :- tree(0.1, N, P, K)"),
-        ["P   K N", "0.1 0 0.2", "0.1 1 0.0", "0.2 0 0.3"]
-    );
+    assert_eq!(ask(&system, "skb t(P, N) :- tree(0.1, N, P, _)"), ["P   N", "0.1 0.0", "0.1 0.2", "0.2 0.3"]);
+    // One pair in each package and one between them, either way; and what each core takes to wake, and so polls.
+    let pairs = ["A   B", "0.0 0.1", "0.0 0.2", "0.1 0.0", "0.2 0.0", "0.2 0.3", "0.3 0.2"];
+    knows(&system, "m(A, B) :- latency{from: A, to: B, ns: N, source: measured}, N > 0", &pairs);
+    let cores = ["C", "0.0", "0.1", "0.2", "0.3"];
+    knows(&system, "w(C) :- wake{core: C, ns: N}, poll(C, P), P = min(N, 100_000)", &cores);
+    // Everybody's tree is drawn with them.
+    knows(&system, "undrawn(A, B) :- measured(A, B, L), not cost(A, B, L)", &["A B"]);
     assert_eq!(ask(&system, "skb transport(0.0, 0.1, T)"), ["T", "memory"]);
     let bars = ask(&system, "skb pci_bar{address: A, index: I}");
     assert!(bars.len() > 1, "what the PCI domain found: {bars:#?}");

@@ -6,14 +6,14 @@ use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use skerry_hal::{CoreId, Epoch, IslandId};
-use skerry_skb::policy::MulticastTree;
+use skerry_skb::policy::{self, MulticastTree};
 use skerry_skb::rules::Knowledge;
-use skerry_skb::{Offline, Origin, Record, Source, StoreError};
+use skerry_skb::{Fact, Latency, Offline, Origin, Record, Source, StoreError, Wake};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::knowledge::{
-    Advisor, Ask, CoreNews, EDGES, IslandNews, LogPart, LogQuery, LogState, MAX_TEXT, NEWS, Replica,
-    TreePart, TreeQuery, What,
+    Advisor, Ask, CoreNews, EDGES, IslandNews, LatencyNews, LogPart, LogQuery, LogState, MAX_TEXT,
+    MeasurePart, MeasureQuery, Measured, NEWS, PollTime, Replica, TreePart, TreeQuery, WakeNews, What,
 };
 use skerry_urpc::formats::proc::{Credit, Done, Leave, Output, ProcessState, WINDOW};
 use skerry_urpc::wire::{Body, Header, encode};
@@ -79,8 +79,9 @@ impl Service {
     pub fn take(&mut self, message: &Message, now: u64) {
         let Header { src, request, .. } = message.header();
         let who = (src, request);
-        let taken =
-            Advisor::dispatch(self, message, (src, now)).or_else(|cx| Replica::dispatch(self, message, cx));
+        let taken = Advisor::dispatch(self, message, (src, now))
+            .or_else(|cx| Measured::dispatch(self, message, cx))
+            .or_else(|cx| Replica::dispatch(self, message, cx));
         if taken.is_ok() {
             return;
         }
@@ -113,8 +114,18 @@ impl Service {
 
     /// Something for the knowledge base of another island, which is at its first core.
     fn say(&mut self, island: IslandId, body: &impl Body) {
-        let dst = CoreId::new(island, 0);
+        self.advise(CoreId::new(island, 0), body);
+    }
+
+    /// Something for the monitor of a core of this island.
+    fn advise(&mut self, dst: CoreId, body: &impl Body) {
         self.advice.push_back(encode(&Header { dst, ..Header::default() }, body));
+    }
+
+    /// A fact that was measured here.
+    fn measured(&self, fact: impl Into<Fact>) -> Record {
+        let origin = Origin { island: self.home, epoch: self.epoch, source: Source::Measured };
+        Record { fact: fact.into(), origin }
     }
 
     /// What this island has learnt begins to hold, or does no longer.
@@ -255,13 +266,9 @@ impl Advisor<(CoreId, u64)> for Service {
         let inside = |core: &CoreId| core.island() == source.island();
         let edges = branches.iter().flat_map(|b| b.children.iter().map(|&child| [b.parent, child]));
         let edges: Vec<[CoreId; 2]> = edges.filter(|edge| edge.iter().all(inside)).collect();
-        let (header, count) = (Header { dst: source, ..Header::default() }, edges.len() as u16);
-        for n in 0..edges.len().div_ceil(EDGES).max(1) {
-            let some = &edges[n * EDGES..edges.len().min((n + 1) * EDGES)];
-            let (version, place) = (query.version, (n * EDGES) as u16);
-            let mut part = TreePart { version, place, count, ..TreePart::default() };
-            part.edges[..some.len()].copy_from_slice(some);
-            self.advice.push_back(encode(&header, &part));
+        let version = query.version;
+        for (place, count, edges) in parts(&edges) {
+            self.advise(source, &TreePart { version, place, count, edges, ..TreePart::default() });
         }
     }
 
@@ -282,6 +289,36 @@ impl Advisor<(CoreId, u64)> for Service {
             self.knowledge.forget(news.island);
         } else if self.readers.open(news.island, news.epoch, now) {
             self.knowledge.forget(news.island);
+        }
+    }
+}
+
+/// What monitors say that measure, each with the core of its own, and the time.
+impl Measured<(CoreId, u64)> for Service {
+    type Outcome = ();
+
+    fn measure_query(&mut self, query: &MeasureQuery, (asker, _): (CoreId, u64)) {
+        let pairs = policy::to_measure(&mut self.knowledge).unwrap_or_default();
+        let version = query.version;
+        for (place, count, pairs) in parts(&pairs) {
+            self.advise(asker, &MeasurePart { version, place, count, pairs, ..MeasurePart::default() });
+        }
+    }
+
+    fn latency_news(&mut self, news: &LatencyNews, _: (CoreId, u64)) {
+        let &LatencyNews { from, to, ns, .. } = news;
+        for (from, to) in [(from, to), (to, from)] {
+            self.learn(self.measured(Latency { from, to, ns }), true);
+        }
+    }
+
+    fn wake_news(&mut self, news: &WakeNews, (core, _): (CoreId, u64)) {
+        let old = |record: &&Record| matches!(record.fact, Fact::Wake(wake) if wake.core == core);
+        let old = self.knowledge.store().iter().find(old).copied();
+        old.into_iter().for_each(|old| self.learn(old, false));
+        self.learn(self.measured(Wake { core, ns: news.ns }), true);
+        if let Ok(Some(ns)) = policy::poll_time(&mut self.knowledge, core) {
+            self.advise(core, &PollTime { ns, ..PollTime::default() });
         }
     }
 }
@@ -313,6 +350,16 @@ impl Replica<(CoreId, u64)> for Service {
             self.say(from.island(), &query);
         }
     }
+}
+
+/// Pairs of cores in messages: how many came before, how many there are in all, and some of them.
+fn parts(pairs: &[[CoreId; 2]]) -> impl Iterator<Item = (u16, u16, [[CoreId; 2]; EDGES])> + use<'_> {
+    (0..pairs.len().div_ceil(EDGES).max(1)).map(|n| {
+        let some = &pairs[n * EDGES..pairs.len().min((n + 1) * EDGES)];
+        let mut part = [[CoreId::default(); 2]; EDGES];
+        part[..some.len()].copy_from_slice(some);
+        ((n * EDGES) as u16, pairs.len() as u16, part)
+    })
 }
 
 /// A line in pieces.

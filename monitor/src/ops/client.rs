@@ -196,7 +196,7 @@ impl Monitor {
     }
 
     /// Ticks of a core's clock in nanoseconds.
-    fn nanos(&self, core: CoreId, ticks: u64) -> u64 {
+    pub(crate) fn nanos(&self, core: CoreId, ticks: u64) -> u64 {
         let frequency = self.islands.core(core).map_or(0, |c| c.frequency);
         let nanos = (u128::from(ticks) * 1_000_000_000).checked_div(u128::from(frequency)).unwrap_or(0);
         u64::try_from(nanos).unwrap_or(u64::MAX)

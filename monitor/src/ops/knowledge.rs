@@ -10,7 +10,8 @@ use skerry_hal::{CoreId, Epoch};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::knowledge::{
-    CoreNews, IslandNews, LogPart, LogQuery, LogState, ToAdvisor, TreePart, TreeQuery,
+    CoreNews, IslandNews, LatencyNews, LogPart, LogQuery, LogState, MeasurePart, MeasureQuery, PollTime,
+    TreePart, TreeQuery, WakeNews,
 };
 use skerry_urpc::formats::monitor::CoreState;
 use skerry_urpc::formats::shell::IslandState;
@@ -18,12 +19,17 @@ use skerry_urpc::wire::{self, Body, Header};
 
 /// Whether a kind passes between monitors and the knowledge base outside sessions.
 pub(crate) const fn is_advice(kind: u16) -> bool {
-    kind >> 4 == 0x081
+    matches!(kind >> 4, 0x081 | 0x082)
 }
 
 /// Whether a kind is one knowledge base's to another.
 const fn is_replicas(kind: u16) -> bool {
     matches!(kind, LogQuery::KIND | LogPart::KIND | LogState::KIND)
+}
+
+/// Whether a kind is a question or news from a monitor of the island.
+const fn is_monitors(kind: u16) -> bool {
+    matches!(kind, TreeQuery::KIND | MeasureQuery::KIND | LatencyNews::KIND | WakeNews::KIND)
 }
 
 /// What it was told last.
@@ -77,12 +83,7 @@ impl Monitor {
     }
 
     /// Says something to it that comes from `src`.
-    fn tell_knowledge<B: ToAdvisor>(
-        &mut self,
-        src: CoreId,
-        body: &B,
-        sink: &mut dyn Sink,
-    ) -> Result<(), Refusal> {
+    fn tell_knowledge<B: Body>(&mut self, src: CoreId, body: &B, sink: &mut dyn Sink) -> Result<(), Refusal> {
         self.pass_to_knowledge(src, &wire::encode(&Header::default(), body), sink)
     }
 
@@ -107,19 +108,29 @@ impl Monitor {
             }
             return;
         }
-        let asked = match (message.body::<TreeQuery>(), message.body::<TreePart>()) {
-            (Some(query), _) if header.src.island() == self.island => {
-                self.tell_knowledge(header.src, &query, sink)
+        let asked = match message.kind {
+            kind if is_monitors(kind) && header.src.island() == self.island => {
+                self.pass_to_knowledge(header.src, message, sink)
             }
-            (_, Some(part)) => {
-                self.on_tree_part(&part, header, sink);
-                Ok(())
-            }
-            _ => Err(Refusal::BadKind),
+            _ => self.advised(message, header, sink).ok_or(Refusal::BadKind),
         };
         if let Err(refusal) = asked {
             self.fault(message.kind, header, refusal, sink);
         }
+    }
+
+    /// It answers this monitor. `None` if that is no answer.
+    fn advised(&mut self, message: &Message, header: &Header, sink: &mut dyn Sink) -> Option<()> {
+        if let Some(part) = message.body::<TreePart>() {
+            self.on_tree_part(&part, header, sink);
+        } else if let Some(part) = message.body::<MeasurePart>() {
+            self.on_measure_part(&part, header, sink);
+        } else if let Some(time) = message.body::<PollTime>() {
+            self.on_poll_time(&time, header, sink);
+        } else {
+            return None;
+        }
+        Some(())
     }
 
     /// Whether another island's knowledge base is at that core.
@@ -131,7 +142,7 @@ impl Monitor {
     pub(crate) fn knowledge_says(&mut self, message: &Message, sink: &mut dyn Sink) {
         let dst = message.header().dst;
         let may = match message.kind {
-            TreePart::KIND => dst.island() == self.island,
+            TreePart::KIND | MeasurePart::KIND | PollTime::KIND => dst.island() == self.island,
             kind => is_replicas(kind) && self.is_replica(dst),
         };
         if !may {

@@ -6,6 +6,7 @@
 //! | [`flood`] | how that spreads |
 //! | [`tree`] | multicast: to whom a core tells what, and who hands on |
 //! | [`knowledge`] | what the island's knowledge base is told and asked by the monitors |
+//! | [`measure`] | what messages take, and what a core takes to wake |
 //! | [`start`] | the other cores of the island, in order |
 //! | [`bind`] | channels between cores of the island, made when first used |
 //! | [`heartbeat`] | whether the island's cores live |
@@ -31,6 +32,7 @@ pub mod heartbeat;
 pub mod knowledge;
 pub mod leader;
 pub mod log;
+pub mod measure;
 pub mod membership;
 pub mod offline;
 pub mod ping;
@@ -45,7 +47,7 @@ pub mod tree;
 use crate::{Chan, Monitor, Sink};
 use skerry_urpc::Message;
 use skerry_urpc::formats::Refusal;
-use skerry_urpc::formats::knowledge::TreeQuery;
+use skerry_urpc::formats::knowledge::{MeasureQuery, TreeQuery};
 use skerry_urpc::formats::monitor::*;
 use skerry_urpc::wire::{Body, Header, flags};
 
@@ -104,7 +106,9 @@ impl Peer<Arrival<'_>> for Monitor {
         self.on_ping_start(body, at.header, at.sink);
     }
     fn ping_done(&mut self, body: &PingDone, at: Arrival<'_>) {
-        self.on_ping_done(body, at.header, at.sink);
+        if !self.measured(body, at.header, at.sink) {
+            self.on_ping_done(body, at.header, at.sink);
+        }
     }
     fn stream_start(&mut self, body: &StreamStart, at: Arrival<'_>) {
         self.on_stream_start(body, at.header, at.sink);
@@ -210,14 +214,16 @@ impl Monitor {
             return self.agree_fault(fault, header);
         }
         if knowledge::is_advice(fault.kind) {
-            if fault.kind == TreeQuery::KIND {
-                self.tree_refused();
-            }
-            return;
+            return match fault.kind {
+                TreeQuery::KIND => self.tree_refused(),
+                MeasureQuery::KIND => self.measure_end(sink),
+                _ => {}
+            };
         }
         self.endpoint_fault(fault, header.request, refusal, sink);
         self.proc_fault(header.request, refusal, sink);
         self.ping_fault(header.request, refusal, sink);
+        self.measure_fault(header.request, sink);
         self.stream_fault(header.request, refusal, sink);
         self.client_fault(header.request, refusal, sink);
     }
@@ -238,6 +244,7 @@ pub(crate) enum Requests {
     Client = 3,
     Proc = 4,
     Endpoint = 5,
+    Measure = 6,
 }
 
 impl RequestId {

@@ -89,6 +89,28 @@ interface! {
             epoch: Epoch,
         }
     }
+    /// What it takes from monitors that measure.
+    trait Measured as ToMeasured {
+        /// Asks between which cores it is worth knowing what a message takes; answered with [`MeasurePart`]s.
+        fn measure_query(MeasureQuery) = 0x0820 {
+            /// The asker's number for the question.
+            version: u32,
+        }
+        /// What a message takes between two cores, either way.
+        fn latency_news(LatencyNews) = 0x0821 {
+            /// One.
+            from: CoreId,
+            /// The other.
+            to: CoreId,
+            /// Half of the shortest round trip, in nanoseconds.
+            ns: u32,
+        }
+        /// What it takes the core that says so to block and to be woken by an interrupt; answered with [`PollTime`].
+        fn wake_news(WakeNews) = 0x0822 {
+            /// In nanoseconds.
+            ns: u32,
+        }
+    }
     /// What knowledge bases take from each other. A log is of an epoch, and of a generation in it: from one to the next the
     /// numbers of its entries mean something else. Whatever is lost or doubled on the way, the reader asks again for what it
     /// has not got, and takes nothing twice.
@@ -142,6 +164,22 @@ interface! {
             /// Who tells whom, in this order.
             edges: [[CoreId; 2]; EDGES],
         }
+        /// Some of the pairs of cores between which a message is to be measured.
+        fn measure_part(MeasurePart) = 0x0828 {
+            /// As in the question.
+            version: u32,
+            /// How many pairs came before.
+            place: u16,
+            /// How many there are in all; each part but the last is full.
+            count: u16,
+            /// Who sends to whom.
+            pairs: [[CoreId; 2]; EDGES],
+        }
+        /// How long this core should poll before it blocks.
+        fn poll_time(PollTime) = 0x0829 {
+            /// In nanoseconds.
+            ns: u32,
+        }
     }
 }
 
@@ -154,7 +192,7 @@ pub const LAST: u8 = 2;
 /// In [`LogState::upto`]: nobody asked.
 pub const NEWS: u16 = u16::MAX;
 
-/// Edges of a tree in one message.
+/// Edges of a tree, or pairs of cores, in one message.
 pub const EDGES: usize = 3;
 
 /// The pieces of a text: as many as its length takes, and one at least.

@@ -32,10 +32,13 @@ use skerry_user::logging::{error, set_max_level};
 use skerry_user::spawn::{CHANNEL_EVENT, CONSOLE_DEATH, SERVER_DEATH};
 use skerry_user::{Domain, clock, log};
 
-/// Rounds without news before the monitor blocks.
-const SPIN: u32 = 64;
-/// Rounds from one look at the deadlines to the next; fewer than there are in vain before the monitor blocks again.
+/// Rounds from one look at the deadlines to the next, while there is news.
 const TICK: u32 = 16;
+/// How long it blocks to find out what waking takes, and how often.
+const NAP: Duration = Duration::from_micros(100);
+const NAPS: usize = 9;
+/// The longest that it polls before the knowledge base says how long to: what takes longer to wake was disturbed.
+const POLL: Duration = Duration::from_micros(100);
 /// Messages taken from one channel before the next has its turn.
 const BATCH: usize = 16;
 /// The longest sleep while a link is up: nothing rings across it.
@@ -64,6 +67,8 @@ pub struct Pump {
     shell: Option<Chan>,
     server: Option<Chan>,
     sleep: u64,
+    /// How long it polls after the last news before it blocks.
+    poll: u64,
     rounds: u32,
 }
 
@@ -127,6 +132,7 @@ impl Pump {
             shell,
             server,
             sleep,
+            poll: 0,
             rounds: 0,
         }
     }
@@ -135,16 +141,19 @@ impl Pump {
     pub fn run(mut self) -> ! {
         self.handle(Event::Start);
         self.report_memory();
-        let mut vain = 0;
+        let wake = wake_time();
+        self.poll = wake.min(clock::span(POLL));
+        let ns = u32::try_from(clock::ticks_to_ns(wake)).unwrap_or(u32::MAX);
+        self.monitor.took_to_wake(clock::ticks(), ns, &mut self.io);
+        let mut quiet = clock::ticks();
         loop {
             let now = clock::ticks();
             if self.round(now) {
-                vain = 0;
+                quiet = now;
                 self.sleep = clock::span(LINK_SLEEP_MIN);
                 continue;
             }
-            vain += 1;
-            if vain < SPIN {
+            if now.saturating_sub(quiet) < self.poll {
                 skerry_user::relax();
                 continue;
             }
@@ -155,7 +164,7 @@ impl Pump {
             }
             self.io.arm(false);
             self.arm_program(false);
-            vain = SPIN / 2;
+            quiet = clock::ticks().saturating_sub(self.poll / 2);
         }
     }
 
@@ -163,6 +172,9 @@ impl Pump {
     fn block(&mut self) {
         let now = clock::ticks();
         let mut deadline = self.monitor.deadline().unwrap_or(u64::MAX);
+        if deadline <= now {
+            return self.handle(Event::Tick);
+        }
         deadline = deadline.min(self.ends.as_ref().map_or(u64::MAX, endpoint::Ends::deadline));
         deadline = deadline.min(self.local.deadline());
         match self.io.links_state() {
@@ -291,6 +303,7 @@ impl Pump {
             }
             Action::Proxy { token, proxy } => self.answer_want(token, proxy),
             Action::ProxyClosed { proxy, .. } => self.close_proxy(proxy),
+            Action::Poll { ns } => self.poll = clock::ns_to_ticks(ns.into()),
             Action::RunProgram { link, channels } => self.run_peer(link, channels),
             Action::StopCore => self.stop_core(),
             Action::CoreSilent { .. } | Action::PowerOff => {
@@ -317,6 +330,20 @@ impl Pump {
         let (total, free) = (self.domain.mem.total_ram(), self.domain.mem.free_ram());
         self.handle(Event::Memory { core, node, total, free });
     }
+}
+
+/// What blocking and being woken by an interrupt take, in ticks: how much longer a nap takes than it should. The median of
+/// some.
+fn wake_time() -> u64 {
+    let nap = clock::span(NAP);
+    let mut times = [0; NAPS];
+    for time in &mut times {
+        let start = clock::ticks();
+        let _came = SELF.wait(0, start + nap);
+        *time = (clock::ticks() - start).saturating_sub(nap);
+    }
+    times.sort_unstable();
+    times[NAPS / 2]
 }
 
 /// What a look at a channel found.

@@ -132,6 +132,7 @@ impl Monitor {
         self.endpoint_recheck(sink);
         self.agree_recheck();
         self.knowledge_recheck(sink);
+        self.measure_recheck(sink);
         self.tree_recheck(sink);
     }
 

@@ -112,8 +112,15 @@ impl Monitor {
 
     /// Asks for a tree, if one would be of use: two cores have nobody to hand on to.
     fn tree_want(&mut self, sink: &mut dyn Sink) {
-        if self.tree.of.len() > 2 {
+        if self.tree.of.len() > 2 && !self.is_measuring() {
             self.tree_ask(sink);
+        }
+    }
+
+    /// All has been measured that a tree depends on.
+    pub(crate) fn tree_measured(&mut self, sink: &mut dyn Sink) {
+        if self.tree.phase == Phase::Direct && self.tree.tries > 0 {
+            self.tree_want(sink);
         }
     }
 

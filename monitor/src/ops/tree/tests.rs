@@ -6,8 +6,11 @@ use crate::event::{Action, Chan, Event, Frames, Sink};
 use crate::monitor::Monitor;
 use crate::testkit::{app, core, first, header_of, island_says};
 use skerry_hal::{CoreId, Epoch, IslandId};
-use skerry_urpc::formats::knowledge::{CoreNews, EDGES, IslandNews, TreePart, TreeQuery};
-use skerry_urpc::formats::monitor::{CoreAd, CorePower, CoreState, SetLogLevel, TreeMissed};
+use skerry_urpc::formats::knowledge::{
+    CoreNews, EDGES, IslandNews, LatencyNews, MeasurePart, MeasureQuery, PollTime, TreePart, TreeQuery,
+    WakeNews,
+};
+use skerry_urpc::formats::monitor::{CoreAd, CorePower, CoreState, Echo, SetLogLevel, TreeMissed};
 use skerry_urpc::formats::shell::LogLevelQuery;
 use skerry_urpc::wire::{self, Body, Header, flags};
 use skerry_urpc::{Message, SendError};
@@ -45,6 +48,10 @@ struct Net {
     knowledge: Option<Chan>,
     /// What the knowledge base is told, questions included.
     told: Vec<Message>,
+    /// What it wants measured.
+    worth: Vec<[CoreId; 2]>,
+    /// How long it wants cores to poll.
+    polls: Vec<(u16, u32)>,
     /// Everything that went from core to core: who sent it, who got it.
     carried: Vec<(u16, u16, Message)>,
     now: u64,
@@ -52,6 +59,10 @@ struct Net {
 
 impl Net {
     fn new(cores: u16, knows: bool) -> Self {
+        Self::measuring(cores, knows, Vec::new())
+    }
+
+    fn measuring(cores: u16, knows: bool, worth: Vec<[CoreId; 2]>) -> Self {
         let mut monitor = first(0, cores, &[]);
         let knowledge = if knows { monitor.open_knowledge() } else { None };
         let mut net = Self {
@@ -61,6 +72,8 @@ impl Net {
             blocks: 0,
             knowledge,
             told: Vec::new(),
+            worth,
+            polls: Vec::new(),
             carried: Vec::new(),
             now: 0,
         };
@@ -134,12 +147,20 @@ impl Net {
                     None => drop(self.half.insert(frames.inbox.min(frames.outbox), end)),
                 }
             }
+            Action::Poll { ns } => self.polls.push((at, ns)),
             _ => {}
         }
     }
 
     /// One node for each other package: its lowest core.
     fn answer(&mut self, message: &Message) {
+        if let Some(MeasureQuery { version, .. }) = message.body() {
+            let worth = core::mem::take(&mut self.worth);
+            let mut part = MeasurePart { version, count: worth.len() as u16, ..MeasurePart::default() };
+            part.pairs[..worth.len()].copy_from_slice(&worth);
+            let header = Header { dst: message.header().src, ..Header::default() };
+            self.deliver(0, self.knowledge.unwrap(), &wire::encode(&header, &part));
+        }
         let Some(query) = message.body::<TreeQuery>() else { return };
         let (source, of) = (message.header().src, |local: u16| core(0, local));
         let mine = source.local() / 2;
@@ -331,4 +352,38 @@ fn an_aggregation_node_of_another_tree_says_so() {
     // From another island everybody takes what is for everybody, and nothing else.
     let bad = net.monitors[&0].0.counters().bad;
     assert_eq!((bad, net.monitors[&0].0.islands().get(IslandId(1))), (0, None));
+}
+
+#[test]
+fn what_messages_take_is_measured_before_a_tree_is_drawn() {
+    // One of them is not there.
+    let worth = [[core(0, 0), core(0, 1)], [core(0, 2), core(0, 9)], [core(0, 2), core(0, 3)]];
+    let net = Net::measuring(5, true, worth.into());
+    let known: Vec<Option<[CoreId; 2]>> = net
+        .told
+        .iter()
+        .filter(|message| matches!(message.kind, LatencyNews::KIND | TreeQuery::KIND))
+        .map(|message| message.body::<LatencyNews>().map(|news| [news.from, news.to]))
+        .collect();
+    assert_eq!(known, [Some([core(0, 0), core(0, 1)]), Some([core(0, 2), core(0, 3)]), None]);
+    assert!(net.monitors[&0].0.has_tree());
+    // As long as it does not get shorter, a series four times as long; no third one.
+    let counts = |at| net.carried.iter().filter(move |(_, to, m)| *to == at && m.kind == Echo::KIND).count();
+    assert_eq!((counts(1), counts(3)), (8 + 32, 8 + 32));
+}
+
+#[test]
+fn a_core_is_told_how_long_to_poll_once_it_has_said_what_waking_takes() {
+    let mut net = Net::new(3, true);
+    let now = net.now;
+    let (monitor, out) = net.monitors.get_mut(&2).unwrap();
+    monitor.took_to_wake(now, 700, out);
+    net.settle();
+    let told = net.told.iter().find_map(|m| m.body::<WakeNews>().map(|news| (m.header().src, news.ns)));
+    assert_eq!(told, Some((core(0, 2), 700)));
+    let header = Header { dst: core(0, 2), ..Header::default() };
+    let time = PollTime { ns: 500, ..PollTime::default() };
+    net.deliver(0, net.knowledge.unwrap(), &wire::encode(&header, &time));
+    net.settle();
+    assert_eq!(net.polls, [(2, 500)]);
 }
