@@ -1,7 +1,7 @@
 //! What is RAM is listed once, what is not is device space, and nothing that is in use is listed at all.
 
 use super::*;
-use crate::fdt::{self, Bank};
+use crate::fdt::Bank;
 use proptest::prelude::*;
 use zerocopy::FromZeros;
 
@@ -12,11 +12,11 @@ const LIMIT: u64 = 1 << 40;
 
 fn facts() -> Facts<'static> {
     let mut facts = Facts { bootargs: b"island=3", initrd: (0x4800_0000, 0x4810_0123), ..Facts::default() };
-    facts.memory = fdt::Banks::of(&[
+    facts.memory = Banks::of(&[
         Bank { base: 0x4000_0000, len: 0x800_0000, node: 0 },
         Bank { base: 0x4800_0000, len: 0x800_0000, node: 1 },
     ]);
-    facts.reserved = fdt::Banks::of(&[Bank { base: 0x4fff_f800, len: 0x800, node: 0 }]);
+    facts.reserved = Banks::of(&[Bank { base: 0x4fff_f800, len: 0x800, node: 0 }]);
     facts
 }
 
