@@ -89,18 +89,20 @@ fn among(domain: &mut Domain, count: u32, retyping: bool) -> Result<u64, MemErro
         ROOT.attach(CNode(mem.cnode()?.cap), FIRST_NODE + n)?;
     }
     let slot = |n: u32| CPtr::new(FIRST_NODE + n / CNODE_SLOTS, n % CNODE_SLOTS);
-    let frames: Vec<u64> = (0..PAGES).filter(|page| page % HOLE != 0).collect();
+    let pages: Vec<u64> = (0..PAGES).filter(|page| page % HOLE != 0).collect();
+    // One frame a page, all over the RAM and in no order, then copies of them.
+    let frames = count.min(pages.len() as u32);
     for n in 0..count {
-        // One frame a page, then copies of them.
-        match frames.get(n as usize) {
-            Some(number) => retype(ram, &page(*number), slot(n))?,
-            None => ROOT.copy_in(slot(n % frames.len() as u32), slot(n), Rights::all())?,
+        if n < frames {
+            retype(ram, &page(pages[n as usize * 353 % pages.len()]), slot(n))?;
+        } else {
+            ROOT.copy_in(slot(n % frames), slot(n), Rights::all())?;
         }
     }
     let (at, copy) = (slot(count), slot(count + 1));
     // Steps that meet all holes, and all frames, in no order.
     let hole = |n: u64| page(n * 37 % (PAGES / HOLE) * HOLE);
-    let frame = |n: u64| slot((n * 37 % frames.len().min(count as usize) as u64) as u32);
+    let frame = |n: u64| slot((n * 37 % u64::from(frames)) as u32);
     let ticks = if retyping {
         median(|n| Ok(hole(n)), |make| retype(ram, make, at), |_| ROOT.delete(at))
     } else {

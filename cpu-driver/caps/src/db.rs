@@ -37,8 +37,8 @@ pub struct Retype {
 #[derive(Clone, Copy, Debug)]
 pub struct Db {
     core: CoreId,
-    ram: Index,
-    rest: Index,
+    pub(crate) ram: Index,
+    pub(crate) rest: Index,
     /// Objects that are locked.
     locked: u32,
 }
@@ -466,11 +466,5 @@ impl Db {
         slot.set_owner(owner);
         slot.set_flag(FLAG_REMOTE, true);
         Ok(())
-    }
-
-    /// Checks every invariant of the index, and panics if one does not hold; the number of capabilities. For tests.
-    #[doc(hidden)]
-    pub fn check<S: Store>(&self, store: &S) -> usize {
-        self.ram.check(store) + self.rest.check(store)
     }
 }

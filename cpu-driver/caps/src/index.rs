@@ -10,13 +10,13 @@ use crate::slot::{Class, Slot, SlotRef, Store};
 /// The tree's root. The nodes are in the [`Store`].
 #[derive(Clone, Copy, Debug)]
 pub struct Index {
-    root: SlotRef,
+    pub(crate) root: SlotRef,
     /// Whether nodes know the highest end below them.
-    nests: bool,
+    pub(crate) nests: bool,
 }
 
 /// `(class, slot address)`: unique for every slot.
-type Key = (Class, SlotRef);
+pub(crate) type Key = (Class, SlotRef);
 
 /// Where a key belongs: the neighbours on either side. One of them has room for it.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +34,16 @@ impl Gap {
     }
 }
 
-/// Below a node: to the left or to the right.
-const SIDES: [usize; 2] = [0, 1];
+/// Where a child is: before its parent, or after it. Also how a node leans whose subtree there is higher by one.
+const LEFT: i8 = -1;
+const RIGHT: i8 = 1;
 
-fn key<S: Store>(store: &S, at: SlotRef) -> Key {
+/// The place of the child on `side`.
+const fn at(side: i8) -> usize {
+    (side > 0) as usize
+}
+
+pub(crate) fn key<S: Store>(store: &S, at: SlotRef) -> Key {
     (store.slot(at).class(), at)
 }
 
@@ -45,12 +51,6 @@ fn key<S: Store>(store: &S, at: SlotRef) -> Key {
 #[inline(always)]
 fn precedes(slot: &Slot, at: SlotRef, key: &Key) -> bool {
     if slot.place == key.0.place() { (slot.class(), at) < *key } else { slot.place < key.0.place() }
-}
-
-/// Height of the subtree at `at`.
-#[inline(always)]
-fn height<S: Store>(store: &S, at: SlotRef) -> u8 {
-    if at.is_none() { 0 } else { store.slot(at).height }
 }
 
 /// Highest end in the subtree at `at`, where nodes know it.
@@ -90,45 +90,43 @@ impl Index {
         let behind = !gap.before.is_none() && store.slot(gap.before).child[1].is_none();
         let parent = if behind { gap.before } else { gap.after };
         let slot = store.slot_mut(at);
-        (slot.child, slot.parent, slot.height) = ([SlotRef::NONE; 2], parent, 1);
-        slot.max_end = if self.nests { slot.far() } else { 0 };
+        (slot.child, slot.parent, slot.lean) = ([SlotRef::NONE; 2], parent, 0);
         if parent.is_none() {
             self.root = at;
-            return;
+        } else {
+            store.slot_mut(parent).child[usize::from(behind)] = at;
+            self.grown(store, parent, if behind { RIGHT } else { LEFT });
         }
-        let slot = store.slot_mut(parent);
-        slot.child[usize::from(behind)] = at;
-        // Beside another child, it changes no height.
-        if slot.height == 1 || self.nests {
-            self.retrace(store, parent);
-        }
+        self.refresh_from(store, at);
     }
 
     /// Takes a slot out. It keeps its capability.
     pub(crate) fn remove<S: Store>(&mut self, store: &mut S, at: SlotRef) {
-        let Slot { child: [left, right], parent, height, .. } = *store.slot(at);
+        let Slot { child: [left, right], parent, lean, .. } = *store.slot(at);
         if left.is_none() || right.is_none() {
             let child = if left.is_none() { right } else { left };
-            self.replace_child(store, parent, at, child);
-            self.retrace(store, parent);
-            return;
+            let side = self.replace_child(store, parent, at, child);
+            return self.shrunk(store, parent, side);
         }
         // Two children: the successor takes the place. It has no left child.
         let next = Self::outermost(store, right, 0);
         let (next_parent, next_right) = (store.slot(next).parent, store.slot(next).child[1]);
-        let from = if next_parent == at {
-            next
+        let (from, side) = if next_parent == at {
+            (next, RIGHT)
         } else {
-            self.replace_child(store, next_parent, next, next_right);
+            store.slot_mut(next_parent).child[0] = next_right;
+            if !next_right.is_none() {
+                store.slot_mut(next_right).parent = next_parent;
+            }
             store.slot_mut(next).child[1] = right;
             store.slot_mut(right).parent = next;
-            next_parent
+            (next_parent, LEFT)
         };
         let slot = store.slot_mut(next);
-        (slot.child[0], slot.height) = (left, height);
+        (slot.child[0], slot.lean) = (left, lean);
         store.slot_mut(left).parent = next;
         self.replace_child(store, parent, at, next);
-        self.retrace(store, from);
+        self.shrunk(store, from, side);
     }
 
     /// The last node on `side` of the subtree at `at`.
@@ -159,7 +157,7 @@ impl Index {
     pub(crate) fn copy_of<S: Store>(&self, store: &S, at: SlotRef) -> Option<SlotRef> {
         let class = store.slot(at).class();
         let is_copy = |other: &SlotRef| !other.is_none() && store.slot(*other).is_of(&class);
-        SIDES.into_iter().map(|side| self.beside(store, at, side)).find(is_copy)
+        [0, 1].into_iter().map(|side| self.beside(store, at, side)).find(is_copy)
     }
 
     /// The first slot of `class` that lies at `at` or after it, or else the first of another class.
@@ -205,96 +203,111 @@ impl Index {
         self.search(store, right, after, start, stop)
     }
 
-    fn replace_child<S: Store>(&mut self, store: &mut S, parent: SlotRef, old: SlotRef, new: SlotRef) {
-        if parent.is_none() {
-            self.root = new;
-        } else {
-            let side = usize::from(store.slot(parent).child[1] == old);
-            store.slot_mut(parent).child[side] = new;
-        }
+    /// Puts `new` where `old` was below `parent`; answers which side that is.
+    fn replace_child<S: Store>(&mut self, store: &mut S, parent: SlotRef, old: SlotRef, new: SlotRef) -> i8 {
         if !new.is_none() {
             store.slot_mut(new).parent = parent;
         }
+        if parent.is_none() {
+            self.root = new;
+            return LEFT;
+        }
+        let side = Self::side(store, parent, old);
+        store.slot_mut(parent).child[at(side)] = new;
+        side
     }
 
-    /// Restores height and balance from `at` upwards, until nothing changes any more.
-    fn retrace<S: Store>(&mut self, store: &mut S, mut at: SlotRef) {
-        while !at.is_none() {
-            let Slot { child: [left, right], parent: up, height: before, .. } = *store.slot(at);
-            let (hl, hr) = (height(store, left), height(store, right));
-            let now = hl.max(hr) + 1;
-            if hl.abs_diff(hr) > 1 {
-                self.rebalance(store, at, usize::from(hr > hl));
-            } else if self.nests {
-                self.refresh(store, at);
-            } else if before != now {
-                store.slot_mut(at).height = now;
-            } else {
-                return;
+    /// On which side of `parent` its child `node` is.
+    fn side<S: Store>(store: &S, parent: SlotRef, node: SlotRef) -> i8 {
+        if store.slot(parent).child[1] == node { RIGHT } else { LEFT }
+    }
+
+    /// Restores balance from `node` upwards: its subtree on `side` is one higher than it was.
+    fn grown<S: Store>(&mut self, store: &mut S, mut node: SlotRef, mut side: i8) {
+        while !node.is_none() {
+            let slot = store.slot_mut(node);
+            slot.lean += side;
+            if slot.lean & 1 == 0 {
+                // Even, or two to one side: either way it will be as high as it was.
+                if slot.lean != 0 {
+                    self.rebalance(store, node);
+                }
+                break;
             }
-            at = up;
+            (node, side) = Self::above(store, node);
         }
     }
 
-    /// Height, and highest end, of the subtree at `at`, from its children's.
-    fn refresh<S: Store>(&self, store: &mut S, at: SlotRef) {
+    /// The same where it is one lower; and restores the highest ends.
+    fn shrunk<S: Store>(&mut self, store: &mut S, from: SlotRef, mut side: i8) {
+        let mut node = from;
+        while !node.is_none() {
+            let slot = store.slot_mut(node);
+            slot.lean -= side;
+            if slot.lean & 1 == 0 && slot.lean != 0 {
+                node = self.rebalance(store, node);
+            }
+            // What leans now is as high as it was.
+            if store.slot(node).lean != 0 {
+                break;
+            }
+            (node, side) = Self::above(store, node);
+        }
+        self.refresh_from(store, from);
+    }
+
+    /// Who is above `node`, and on which side of it that is.
+    #[inline(always)]
+    fn above<S: Store>(store: &S, node: SlotRef) -> (SlotRef, i8) {
+        let up = store.slot(node).parent;
+        (up, if up.is_none() { LEFT } else { Self::side(store, up, node) })
+    }
+
+    /// Where ranges nest: the highest ends from `at` upwards.
+    fn refresh_from<S: Store>(&self, store: &mut S, mut at: SlotRef) {
+        while self.nests && !at.is_none() {
+            Self::refresh(store, at);
+            at = store.slot(at).parent;
+        }
+    }
+
+    /// Where ranges nest: the highest end of the subtree at `at`, from its children's.
+    #[inline(never)]
+    fn refresh<S: Store>(store: &mut S, at: SlotRef) {
         let [left, right] = store.slot(at).child;
-        let height = height(store, left).max(height(store, right)) + 1;
-        store.slot_mut(at).height = height;
-        if self.nests {
-            let end = store.slot(at).far().max(max_end(store, left)).max(max_end(store, right));
-            store.slot_mut(at).max_end = end;
-        }
+        let end = store.slot(at).far().max(max_end(store, left)).max(max_end(store, right));
+        store.slot_mut(at).max_end = end;
     }
 
-    /// Lowers a node whose subtree on `side` is two higher than the other.
-    fn rebalance<S: Store>(&mut self, store: &mut S, at: SlotRef, side: usize) {
-        let heavy = store.slot(at).child[side];
-        let child = store.slot(heavy).child;
-        if height(store, child[1 - side]) > height(store, child[side]) {
-            self.rotate(store, heavy, 1 - side);
+    /// Lowers a node that leans by two; answers who takes its place.
+    #[inline(never)]
+    fn rebalance<S: Store>(&mut self, store: &mut S, node: SlotRef) -> SlotRef {
+        let side = store.slot(node).lean / 2;
+        let child = store.slot(node).child[at(side)];
+        if store.slot(child).lean == -side {
+            self.lift(store, child, -side);
         }
-        self.rotate(store, at, side);
+        self.lift(store, node, side)
     }
 
-    /// Lifts the child on `side` over its parent `at`.
-    fn rotate<S: Store>(&mut self, store: &mut S, at: SlotRef, side: usize) {
-        let (parent, child) = (store.slot(at).parent, store.slot(at).child[side]);
-        let moved = store.slot(child).child[1 - side];
-        store.slot_mut(at).child[side] = moved;
-        store.slot_mut(child).child[1 - side] = at;
+    /// Lifts the child on `side` over its parent `node`; answers it.
+    fn lift<S: Store>(&mut self, store: &mut S, node: SlotRef, side: i8) -> SlotRef {
+        let (parent, child) = (store.slot(node).parent, store.slot(node).child[at(side)]);
+        let moved = store.slot(child).child[at(-side)];
+        store.slot_mut(node).child[at(side)] = moved;
+        store.slot_mut(child).child[at(-side)] = node;
         if !moved.is_none() {
-            store.slot_mut(moved).parent = at;
+            store.slot_mut(moved).parent = node;
         }
-        self.replace_child(store, parent, at, child);
-        store.slot_mut(at).parent = child;
-        self.refresh(store, at);
-        self.refresh(store, child);
-    }
-
-    /// Checks every invariant, and panics if one does not hold; the number of slots in the index. For tests.
-    pub(crate) fn check<S: Store>(&self, store: &S) -> usize {
-        fn walk<S: Store>(
-            index: &Index,
-            store: &S,
-            at: SlotRef,
-            parent: SlotRef,
-            last: &mut Option<Key>,
-        ) -> (u8, u64, usize) {
-            if at.is_none() {
-                return (0, 0, 0);
-            }
-            let slot = store.slot(at);
-            assert_eq!(slot.parent, parent, "parent link");
-            let (hl, el, nl) = walk(index, store, slot.child[0], at, last);
-            assert!(last.replace(key(store, at)) < Some(key(store, at)), "order");
-            let (hr, er, nr) = walk(index, store, slot.child[1], at, last);
-            assert!(hl.abs_diff(hr) <= 1, "balance");
-            assert_eq!(slot.height, hl.max(hr) + 1, "height");
-            let end = if index.nests { slot.far().max(el).max(er) } else { 0 };
-            assert_eq!(slot.max_end, end, "max_end");
-            (slot.height, slot.max_end, nl + nr + 1)
-        }
-        walk(self, store, self.root, SlotRef::NONE, &mut None).2
+        self.replace_child(store, parent, node, child);
+        // How the two lean follows from how they did: towards `side` is more.
+        let (low, high) = (store.slot(node).lean * side, store.slot(child).lean * side);
+        let low = low - 1 - high.max(0);
+        store.slot_mut(child).lean = (high - 1 + low.min(0)) * side;
+        let slot = store.slot_mut(node);
+        (slot.parent, slot.lean) = (child, low * side);
+        // The child is on the way up.
+        Self::refresh(store, node);
+        child
     }
 }

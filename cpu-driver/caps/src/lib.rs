@@ -30,5 +30,7 @@ pub use db::Db;
 pub use index::Index;
 pub use slot::{Cap, Class, Slot, SlotRef, Store};
 
+#[cfg(any(test, feature = "check"))]
+mod for_tests;
 #[cfg(test)]
 mod tests;

@@ -81,7 +81,7 @@ pub struct Slot {
     rights: u8,
     /// VNode level in the low half, `FLAG_*` in the high half.
     level_flags: u8,
-    pub(crate) height: u8,
+    pub(crate) lean: i8,
     /// What comes before it, and what comes after it.
     pub(crate) child: [SlotRef; 2],
     pub(crate) parent: SlotRef,

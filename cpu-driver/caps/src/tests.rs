@@ -99,6 +99,30 @@ fn copies_keep_an_object_alive_and_never_gain_rights() {
 }
 
 #[test]
+fn many_that_come_and_go_leave_the_index_in_balance() {
+    const MANY: usize = 700;
+    for ty in [CapType::Ram, CapType::Frame] {
+        let (mut db, mut slots) = (Db::new(CORE), Slots(vec![Slot::default(); MANY + 1]));
+        db.insert(&mut slots, at(MANY), &Cap::new(CapType::Ram, 0, MANY as u64 * PAGE, CORE)).unwrap();
+        // Upwards, downwards, and in no order; each time the last to come are the first to go, or the other way about.
+        for (n, step) in [1, MANY - 1, 279, 431].into_iter().enumerate() {
+            let place = |i: usize| i * step % MANY;
+            for i in 0..MANY {
+                let what = make(ty, place(i) as u64, 1, 1);
+                db.retype(&mut slots, at(MANY), &what, |_| at(place(i))).unwrap();
+                assert_eq!(db.check(&slots), i + 2);
+            }
+            for i in 0..MANY {
+                let i = if n % 2 == 0 { i * 37 % MANY } else { MANY - 1 - i };
+                delete(&mut db, &mut slots, at(i)).unwrap();
+                db.check(&slots);
+            }
+            assert_eq!(db.check(&slots), 1);
+        }
+    }
+}
+
+#[test]
 fn disowned_ram_answers_remote() {
     let (mut db, mut slots) = with_ram(16);
     let other = CoreId::new(IslandId(0), 1);
