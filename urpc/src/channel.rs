@@ -66,6 +66,11 @@ impl Channel {
         self.rx.has_returned()
     }
 
+    /// How many messages were sent of which the peer has not said that it took them: it says so by the quarter of a ring.
+    pub fn untaken(&self) -> u32 {
+        self.tx.untaken()
+    }
+
     #[cold]
     fn refill(&mut self) -> Result<(), SendError> {
         if self.closed.is_some() {
@@ -155,6 +160,27 @@ mod tests {
                 received += 1;
             }
             assert_eq!(sent, received);
+        }
+    }
+
+    #[test]
+    fn what_the_peer_has_not_taken_is_known() {
+        let ((words, a), (_, b)) = (block(), block());
+        let mut left = Channel::new(a, b, LAYOUT).unwrap();
+        let mut right = Channel::new(b, a, LAYOUT).unwrap();
+        assert_eq!(left.untaken(), 0);
+        for lap in 0..3 {
+            (0..4).for_each(|n| left.try_send(&message(4 * lap + n)).unwrap());
+            for n in 0..4 {
+                assert_eq!(left.untaken(), 4 - n);
+                right.try_recv().unwrap().unwrap();
+            }
+            assert_eq!(left.untaken(), 0);
+        }
+        left.close(RecvError::Corrupt(Field::Sequence));
+        for bad in [13, 1 << 32, u64::MAX] {
+            words[8].store(bad, Ordering::Release);
+            assert_eq!(left.untaken(), 4, "{bad:#x}");
         }
     }
 

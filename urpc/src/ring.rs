@@ -238,6 +238,14 @@ impl Sender {
         self.next = self.next.wrapping_add(1);
     }
 
+    /// How many messages were sent of which the peer has not said that it took them; of a peer that says what cannot be, a
+    /// whole ring.
+    pub(crate) fn untaken(&self) -> u32 {
+        let slots = self.slots.mask + 1;
+        let consumed = self.credit.load(Ordering::Acquire);
+        u32::try_from(consumed).map_or(slots, |n| self.next.wrapping_sub(1).wrapping_sub(n).min(slots))
+    }
+
     /// Lets nothing more be sent.
     pub(crate) fn close(&mut self) {
         self.stop = self.next;

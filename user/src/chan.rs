@@ -89,6 +89,11 @@ impl Chan {
         }
     }
 
+    /// How many messages were sent of which the peer has not said that it took them, as [`Channel::untaken`].
+    pub fn untaken(&self) -> usize {
+        self.channel.untaken() as usize
+    }
+
     #[cold]
     fn ring(&self) {
         // A refusal means that the peer is gone; whoever waits for it finds out in its own time.

@@ -1,6 +1,6 @@
 //! Islands that never appear, are killed, or are stopped and continued.
 
-use crate::{BOUND_MS, Run, fleet};
+use crate::{BOUND_MS, HANG, Run, fleet};
 use skerry_bundle::Bundle;
 use skerry_images::pack::Packer;
 use skerry_images::runner::System;
@@ -103,18 +103,23 @@ fn images_with_a_dying_console(built: &std::path::Path) -> std::io::Result<tempf
     Ok(folder)
 }
 
+/// With the driver's end, whatever it had not yet taken comes by the only way that is left, and so does all that is said after.
 #[test]
 fn lines_go_to_the_early_console_when_the_console_driver_dies() {
     let Some(mut options) = options() else { return };
     let folder = images_with_a_dying_console(&options.images).expect("images that can be copied");
     options.images = folder.path().into();
-    let run = Run(System::boot(&fleet(&[1], &[1]), &options).expect("QEMU starts"));
-    for island in [0, 1] {
-        run.says(island, "the console driver has ended");
+    for (killed, other) in [(1, 0), (0, 1)] {
+        let run = Run(System::boot(&fleet(&[1], &[1]), &options).expect("QEMU starts"));
+        let up = run.0.wait_up(HANG).unwrap_or_else(|cause| panic!("{cause}"));
+        assert!(up.ends_with("system up, 2 cores on 2 islands"), "{up}");
+        for island in [0, 1] {
+            run.says(island, "the console driver has ended");
+        }
+        run.says(1, "island 0 joined");
+        let lost = format!("island {killed} is lost");
+        assert!(!run.0.console_log(other).contains(&lost), "before it was");
+        run.0.kill(killed).expect("it runs");
+        run.says(other, &lost);
     }
-    // What the monitors say after that comes by the only way that is left.
-    run.says(0, "system up, 2 cores on 2 islands");
-    run.says(1, "island 0 joined");
-    run.0.kill(1).expect("it runs");
-    run.says(0, "island 1 is lost");
 }

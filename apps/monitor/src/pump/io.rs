@@ -6,10 +6,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use skerry_abi::CoreId;
 use skerry_monitor::{Action, Chan, Sink};
-use skerry_urpc::formats::console::{End, output};
+use skerry_urpc::formats::console::{End, Output, output};
 use skerry_urpc::wire::{Body, Header, encode};
 use skerry_urpc::{Message, RecvError, SendError, Transport};
-use skerry_user::chan::Chan as UserChan;
+use skerry_user::chan::{Chan as UserChan, PAGE_LAYOUT};
 use skerry_user::{clock, log};
 
 /// Messages for the console driver that wait for room; more lines are dropped, and counted.
@@ -37,6 +37,8 @@ pub struct Io {
     /// The channel to the console driver.
     pub console: Option<UserChan>,
     waiting: VecDeque<Message>,
+    /// The newest that were put into that channel, as many as it has slots.
+    handed: VecDeque<Message>,
     dropped: u64,
 }
 
@@ -49,6 +51,7 @@ impl Io {
             actions: VecDeque::new(),
             console: None,
             waiting: VecDeque::new(),
+            handed: VecDeque::new(),
             dropped: 0,
         }
     }
@@ -98,12 +101,22 @@ impl Io {
         self.waiting.push_back(encode(&Header::default(), body));
     }
 
-    /// The console driver has ended: lines go to the early console again.
+    /// The console driver has ended: lines go to the early console again, first of all those that it has not said it took. Some
+    /// of them may come twice.
     #[cold]
     pub fn console_ended(&mut self) {
-        self.console = None;
-        self.waiting.clear();
+        let Some(console) = self.console.take() else { return };
         log::early_line(b"the console driver has ended");
+        let taken = self.handed.len().saturating_sub(console.untaken());
+        let mut line = Vec::new();
+        for message in self.handed.drain(..).skip(taken).chain(self.waiting.drain(..)) {
+            let Some(piece) = message.body::<Output>() else { continue };
+            line.extend_from_slice(&piece.text[..usize::from(piece.len)]);
+            if End::from_raw(piece.end) != End::More {
+                log::early_line(&line);
+                line.clear();
+            }
+        }
     }
 
     /// Writes a line.
@@ -138,7 +151,10 @@ impl Io {
             if console.try_send(message).is_err() {
                 break;
             }
-            self.waiting.pop_front();
+            if self.handed.len() == PAGE_LAYOUT.slots as usize {
+                self.handed.pop_front();
+            }
+            self.handed.extend(self.waiting.pop_front());
             sent = true;
         }
         if sent {
