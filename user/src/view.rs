@@ -31,6 +31,11 @@ impl Mapping {
         unsafe { copy_nonoverlapping(from.as_ptr(), to, from.len()) }
     }
 
+    /// Writes all of it back to memory, past every cache, for a core that will start in it with its caches off.
+    pub fn publish(&self) {
+        skerry_arch::user::publish_code(self.at(0, self.len), self.len as usize);
+    }
+
     /// Reads `to.len()` bytes at `offset`.
     pub fn read(&self, offset: u64, to: &mut [u8]) {
         let from = self.at(offset, to.len() as u64);

@@ -23,13 +23,14 @@ impl Given {
         Ok(Self(ram.map_err(|e| format!("no RAM for it: {e}"))?))
     }
 
-    /// Lets `fill` write to the memory, zeroed, for a core that does not run.
+    /// Lets `fill` write to the memory, zeroed, for a core that does not run, and will find it so with its caches off.
     pub fn fill(&self, domain: &mut Domain, core: CoreId, fill: impl FnOnce(&Mapping)) -> Result<(), String> {
         let say = |e: skerry_user::Error| format!("its memory: {e}");
         let frame = self.frame(domain, core).map_err(say)?;
         let view = domain.map(frame, self.0.len, RW).map_err(say)?;
         view.zero();
         fill(&view);
+        view.publish();
         domain.unmap(view);
         domain.mem.delete(frame).map_err(|e| say(e.into()))
     }
