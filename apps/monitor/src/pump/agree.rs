@@ -29,7 +29,11 @@ impl Pump {
     fn admit(&mut self, answers: Endpoint) -> Result<(), Refusal> {
         let Some(ends) = &self.ends else { return Err(Refusal::BadRequest) };
         let number = self.local.clients.join(answers).inspect_err(|_| self.local.look = 0)?;
-        let agents = ends.agents.mint(&mut self.domain.mem, number.into()).map_err(|_| Refusal::NoMemory)?;
+        let Ok(agents) = ends.agents.mint(&mut self.domain.mem, number.into()) else {
+            // Its endpoint goes, too.
+            self.local.clients.leave(number);
+            return Err(Refusal::NoMemory);
+        };
         let told = send(answers, Say::Joined(Ok(number)).words(), Some(agents.0));
         self.local.drop_cap(agents.0);
         if let Err(error) = told {

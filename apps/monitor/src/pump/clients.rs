@@ -97,9 +97,16 @@ impl Clients {
         Ok(self.number)
     }
 
-    /// Takes out whoever has ended; the slots that the monitor has of theirs.
+    /// Takes out whom nobody could tell that it joined. It has asked for nothing.
+    pub fn leave(&mut self, number: u32) {
+        self.all.remove(&number);
+    }
+
+    /// Takes out whoever has ended; the slots that the monitor has of theirs. Not before all is settled that it has asked for: the
+    /// CPU driver is still to put into its root what that makes, and the slot of that root would be another's.
     pub fn bury(&mut self) -> Vec<CPtr> {
-        let dead = self.all.extract_if(.., |_, client| client.answers.signal().is_err());
+        let gone = |_: &u32, client: &mut Client| client.tickets == 0 && client.answers.signal().is_err();
+        let dead = self.all.extract_if(.., gone);
         dead.flat_map(|(_, client)| [Some(client.answers.0), client.root]).flatten().collect()
     }
 
