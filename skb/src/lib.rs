@@ -14,6 +14,7 @@
 //! | [`query`] | [`View`]: typed questions about one island |
 //! | [`rules`] | [`Knowledge`](rules::Knowledge): rules over facts, written at run time, and questions about what follows |
 //! | [`policy`] | multicast trees, transports, driver placement, NUMA order: rule files, and their answers as types |
+//! | [`sample`] | a machine of 64 cores and 10,000 facts, to measure with |
 //! | [`cmdline`] | [`CommandLine`]: what the fleet runner asserts about an island |
 //!
 //! A fact flows so: `apps/init` turns firmware tables into facts and `apps/pci` adds its own; both hand them on as
@@ -35,6 +36,7 @@ pub mod field;
 pub mod policy;
 pub mod query;
 pub mod rules;
+pub mod sample;
 pub mod store;
 pub mod wire;
 
