@@ -64,13 +64,15 @@ pub fn flush_page(va: VirtAddr) {
     };
 }
 
-/// Makes instructions that were written as data at physical address `pa` fetchable on this core: cleans the data cache to the
-/// point of unification, then drops the whole instruction cache, which works for aliases too (Arm ARM D7.5.9).
+/// Makes instructions that were written as data at physical address `pa` fetchable: cleans the data cache to the point of
+/// unification, then drops the whole instruction cache, which works for aliases too (Arm ARM B2.4.4, D7.5.9). On every core
+/// of the island: a program over several cores fetches through the tables of one, and another's cache may still have what
+/// the memory held before.
 pub fn sync_instructions(pa: PhysAddr, len: u64) {
     // SAFETY: cleaning writes back what the cache holds anyway; the caller vouches that `pa` is RAM.
     each_line(PHYSMAP + pa.0, len, |at| unsafe { asm!("dc cvau, {at}", at = in(reg) at, options(nostack)) });
     // SAFETY: instructions are fetched anew.
-    unsafe { asm!("dsb ish", "ic iallu", "dsb nsh", "isb", options(nostack)) };
+    unsafe { asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack)) };
 }
 
 /// Does `what` with each line of the data cache that has a part of `start..start + len`.

@@ -63,8 +63,9 @@ pub fn full_fence() {
     unsafe { asm!("dmb sy", options(nostack, preserves_flags)) };
 }
 
-/// Writes `len` bytes from `start` back to memory, past every cache, and makes them fetchable as instructions: for code
-/// that another core will start in with its MMU off.
+/// Writes `len` bytes from `start` back to memory, past every cache: for code that another core will start in with its MMU
+/// off. That core drops its own instruction cache before it turns it on (`skerry_secondary`), which an `ic ivau` from here,
+/// of an address it does not use, need not reach.
 pub fn publish_code(start: *const u8, len: usize) {
     let line_sizes: u64;
     // SAFETY: reads CTR_EL0, which the CPU driver lets EL0 read.
@@ -77,8 +78,8 @@ pub fn publish_code(start: *const u8, len: usize) {
         unsafe { asm!("dc civac, {at}", at = in(reg) at, options(nostack)) };
         at += line;
     }
-    // SAFETY: barriers.
-    unsafe { asm!("dsb sy", "isb", options(nostack)) };
+    // SAFETY: a barrier; the core is started only when all of it is in memory.
+    unsafe { asm!("dsb sy", options(nostack)) };
 }
 
 /// Writes into `saved` the registers of a thread that will run `entry(arg)` on a stack that ends at `stack_top`; for

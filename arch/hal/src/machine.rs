@@ -94,8 +94,8 @@ pub unsafe trait Machine: 'static {
     /// Makes page-table entries that were just written visible to the table walker. Removing or changing an entry needs
     /// a flush besides. Nothing on x86; a barrier on ARM.
     fn sync_tables(&mut self) {}
-    /// Makes instructions that were written as data (through the CPU driver's or a user's mapping) fetchable on this
-    /// core. Nothing on x86; cache maintenance on ARM.
+    /// Makes instructions that were written as data (through the CPU driver's or a user's mapping) fetchable on every core
+    /// of the island. Nothing on x86; cache maintenance on ARM.
     fn sync_instructions(&mut self, pa: PhysAddr, len: u64);
 
     /// Saves the floating-point registers into a context that is about to lose the core.

@@ -62,7 +62,7 @@ pub fn full_fence() {
     unsafe { core::arch::x86_64::_mm_mfence() };
 }
 
-/// Makes code that was written as data fetchable by a core that has yet to start. Nothing: caches are coherent here.
+/// Writes code back to memory, for a core that has yet to start. Nothing: caches are coherent here.
 #[inline(always)]
 pub fn publish_code(_start: *const u8, _len: usize) {}
 
