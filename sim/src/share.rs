@@ -5,7 +5,7 @@
 use crate::kernel::Core;
 use crate::mutants::Bug;
 use crate::rng::Rng;
-use skerry_abi::cap::mark;
+use skerry_abi::cap::{held, mark};
 use skerry_abi::domain::slot;
 use skerry_abi::op::halves;
 use skerry_abi::{CPtr, CapType, CoreId, Error, Op, PAGE_SIZE};
@@ -399,6 +399,10 @@ impl Driver for Lender<'_> {
             // A revocation may have taken what was locked.
             let _gone = self.mark(mark::UNLOCK, region, [0; 2]);
         }
+    }
+
+    fn is_here(&mut self, region: &Region) -> bool {
+        self.mark(mark::UNLOCK, region, [0; 2]).is_ok_and(|here| here & (held::COPY | held::MADE) != 0)
     }
 
     fn adopt(&mut self, copy: &Copy) -> Result<(), Refusal> {

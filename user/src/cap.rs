@@ -429,9 +429,9 @@ impl Kernel {
         self.mark(mark::LOCK, (ty, at), [part.0, part.1])
     }
 
-    /// Unlocks it, if it is locked.
-    pub fn unlock(self, ty: CapType, at: PhysRange) -> Result<(), Error> {
-        self.mark(mark::UNLOCK, (ty, at), [0; 2]).map(drop)
+    /// Unlocks it, if it is locked. Answers what is here of it, as [`lock`](Self::lock) does.
+    pub fn unlock(self, ty: CapType, at: PhysRange) -> Result<u64, Error> {
+        self.mark(mark::UNLOCK, (ty, at), [0; 2])
     }
 
     /// From now on other cores hold copies of it, or none does. It is to be locked meanwhile.

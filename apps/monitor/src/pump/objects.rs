@@ -2,20 +2,18 @@
 //! for each object that left the core, and a list of what it made here for other cores.
 
 use super::clients::Clients;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use skerry_abi::cap::held;
 use skerry_abi::{CPtr, CapType, CoreId, Error, PhysAddr, PhysRange, Rights};
 use skerry_caps::types;
+use skerry_monitor::ops::agree::adopted::Adopted;
 use skerry_monitor::ops::agree::{Claim, Copy, Objects, Region, Span};
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::agree::Work;
 use skerry_user::cap::{KERNEL, Place, ROOT, identify};
 use skerry_user::logging::{error, warn};
 use skerry_user::mem::Memory;
-
-/// Objects of other cores of which there can be copies here; one more is refused as [`Busy`](Refusal::Busy).
-const MAX_ADOPTED: usize = 4096;
 
 /// This core's side of what cores share.
 pub struct Local {
@@ -26,7 +24,7 @@ pub struct Local {
     /// Own copies of objects that left.
     anchors: BTreeMap<Region, CPtr>,
     /// What was made here of objects of other cores.
-    adopted: BTreeSet<(CoreId, Region)>,
+    adopted: Adopted,
     /// Slots that could not be emptied.
     stuck: Vec<CPtr>,
     /// When to look who has ended.
@@ -55,10 +53,15 @@ fn is(at: CPtr, region: &Region) -> bool {
     identify(at).is_ok_and(|is| (is.ty, is.base, is.len) == (region.ty, region.base, region.len))
 }
 
+/// Whether what the CPU driver says is here of an object is anything.
+const fn is_any(found: u64) -> bool {
+    found & (held::COPY | held::MADE) != 0
+}
+
 impl Local {
     /// One that shares nothing yet.
     pub fn new(core: CoreId, mem: Memory, clients: Clients) -> Self {
-        let (anchors, adopted) = (BTreeMap::new(), BTreeSet::new());
+        let (anchors, adopted) = (BTreeMap::new(), Adopted::new());
         Self { core, mem, clients, anchors, adopted, stuck: Vec::new(), look: 0, retry: false }
     }
 
@@ -102,7 +105,7 @@ impl Local {
 impl Local {
     /// What was made of an object is gone from here, and perhaps `all` of itself.
     fn revoked(&mut self, region: &Region, all: bool) {
-        self.adopted.retain(|(_, other)| !(region.could_make(other) || all && other == region));
+        self.adopted.revoked(region, all);
         let idle: Vec<Region> =
             self.anchors.keys().copied().filter(|other| region.could_make(other)).collect();
         for at in idle.iter().filter_map(|other| self.anchors.remove(other)).collect::<Vec<_>>() {
@@ -147,26 +150,28 @@ impl Objects for Local {
         // Only what is to be retyped must be free.
         let len = if *work == Work::Retype { part.len } else { 0 };
         let found = KERNEL.lock(region.ty, range(region), (part.base - region.base, len)).map_err(refusal)?;
-        Ok(found & (held::COPY | held::MADE) != 0)
+        self.adopted.lock(*region);
+        Ok(is_any(found))
     }
 
     fn unlock(&mut self, claim: &Claim) {
         // A revocation may have taken what was locked.
         self.retry = true;
+        self.adopted.unlock(&claim.region);
         let _gone = KERNEL.unlock(claim.region.ty, range(&claim.region));
     }
 
     fn create(&mut self, copy: &Copy) -> Result<(), Refusal> {
         let Copy { region, owner, rights, whom } = *copy;
         self.may_cross(region.ty, owner)?;
-        if self.adopted.len() >= MAX_ADOPTED {
+        if !self.adopted.has_room(|region| KERNEL.unlock(region.ty, range(region)).is_ok_and(is_any)) {
             return Err(Refusal::Busy);
         }
         let to = self.clients.place_for(whom)?;
         let rights = Rights::from_bits_truncate(rights);
         KERNEL.adopt_to(region.ty, rights, owner, range(&region), to).map_err(refusal)?;
         if owner != self.core {
-            self.adopted.insert((owner, region));
+            self.adopted.add(owner, region);
         }
         self.clients.arrived(whom);
         Ok(())
@@ -205,16 +210,9 @@ impl Objects for Local {
     fn forget(&mut self, core: CoreId) -> bool {
         // What was locked for it is locked no more.
         self.retry = true;
-        let Some(&(owner, region)) =
-            self.adopted.range((core, Region { ty: CapType::Ram, base: 0, len: 0 })..).next()
-        else {
-            return false;
-        };
-        if owner != core {
-            return false;
-        }
+        let Some(region) = self.adopted.of(core) else { return false };
         if !matches!(KERNEL.revoke_agreed(region.ty, range(&region), true, [CPtr::NULL; 2]), Ok(true)) {
-            self.adopted.remove(&(owner, region));
+            self.adopted.remove(core, region);
         }
         true
     }

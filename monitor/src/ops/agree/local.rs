@@ -1,17 +1,15 @@
 //! A core's side of what cores share ([`Objects`]), over whatever stands for its CPU driver and its domains ([`Driver`]): a
 //! capability of the monitor's own for each object that left the core, and a list of what it made here for others.
 
+use super::adopted::Adopted;
 use super::{Claim, Copy, Objects, Region, Span};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use skerry_abi::{CapType, Error};
+use skerry_abi::Error;
 use skerry_caps::types;
 use skerry_hal::CoreId;
 use skerry_urpc::formats::Refusal;
 use skerry_urpc::formats::agree::Work;
-
-/// Objects of other cores of which there can be copies here; one more is refused as [`Busy`](Refusal::Busy).
-pub const MAX_ADOPTED: usize = 4096;
 
 /// What the CPU driver's answer means to other cores.
 pub const fn refusal(error: Error) -> Refusal {
@@ -51,6 +49,8 @@ pub trait Driver {
     fn lock(&mut self, region: &Region, part: (u64, u64)) -> Result<bool, Error>;
     /// Unlocks it.
     fn unlock(&mut self, region: &Region);
+    /// Whether a copy of an object that is not locked is here, or anything made of it.
+    fn is_here(&mut self, region: &Region) -> bool;
     /// Makes a copy of another core's object for a domain of this one.
     ///
     /// # Errors
@@ -83,13 +83,13 @@ pub struct Local<P> {
     /// Own copies of objects that left.
     anchors: BTreeMap<Region, P>,
     /// What was made here of objects of other cores.
-    adopted: BTreeSet<(CoreId, Region)>,
+    adopted: Adopted,
 }
 
 impl<P: core::marker::Copy> Local<P> {
     /// That of a core which shares nothing yet.
     pub const fn new(core: CoreId) -> Self {
-        Self { core, anchors: BTreeMap::new(), adopted: BTreeSet::new() }
+        Self { core, anchors: BTreeMap::new(), adopted: Adopted::new() }
     }
 
     /// With the CPU driver to do it.
@@ -151,21 +151,24 @@ impl<D: Driver> Objects for Lent<'_, D> {
         let Claim { region, work, part } = claim;
         // Only what is to be retyped must be free.
         let len = if *work == Work::Retype { part.len } else { 0 };
-        self.driver.lock(region, (part.base - region.base, len)).map_err(refusal)
+        let found = self.driver.lock(region, (part.base - region.base, len)).map_err(refusal)?;
+        self.local.adopted.lock(*region);
+        Ok(found)
     }
 
     fn unlock(&mut self, claim: &Claim) {
+        self.local.adopted.unlock(&claim.region);
         self.driver.unlock(&claim.region);
     }
 
     fn create(&mut self, copy: &Copy) -> Result<(), Refusal> {
         self.local.may_cross(&copy.region, copy.owner)?;
-        if self.local.adopted.len() >= MAX_ADOPTED {
+        if !self.local.adopted.has_room(|region| self.driver.is_here(region)) {
             return Err(Refusal::Busy);
         }
         self.driver.adopt(copy)?;
         if copy.owner != self.local.core {
-            self.local.adopted.insert((copy.owner, copy.region));
+            self.local.adopted.add(copy.owner, copy.region);
         }
         Ok(())
     }
@@ -180,7 +183,7 @@ impl<D: Driver> Objects for Lent<'_, D> {
             return true;
         }
         let all = copies && keep.is_none();
-        self.local.adopted.retain(|(_, other)| !(region.could_make(other) || all && other == region));
+        self.local.adopted.revoked(region, all);
         let made = |other: &&Region| region.could_make(other);
         let idle: Vec<Region> = self.local.anchors.keys().filter(made).copied().collect();
         for at in idle.iter().filter_map(|other| self.local.anchors.remove(other)) {
@@ -194,13 +197,9 @@ impl<D: Driver> Objects for Lent<'_, D> {
     }
 
     fn forget(&mut self, core: CoreId) -> bool {
-        let first = (core, Region { ty: CapType::Ram, base: 0, len: 0 });
-        let Some(&(owner, region)) = self.local.adopted.range(first..).next() else { return false };
-        if owner != core {
-            return false;
-        }
+        let Some(region) = self.local.adopted.of(core) else { return false };
         if self.driver.revoke(&region, true, None, None) != Ok(true) {
-            self.local.adopted.remove(&(owner, region));
+            self.local.adopted.remove(core, region);
         }
         true
     }

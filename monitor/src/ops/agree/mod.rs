@@ -26,6 +26,7 @@
 //! An [`Agreement`] is a value: messages in, messages and orders to the own kernel out ([`Cx`]). Tests copy it, and search
 //! all orders in which messages can arrive.
 
+pub mod adopted;
 pub mod asker;
 pub mod glue;
 pub mod holders;
