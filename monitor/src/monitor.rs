@@ -264,12 +264,12 @@ impl Monitor {
     }
 
     /// Sends what waits for room, as far as there is some now. Call it after a batch of messages and events, and
-    /// again soon while [`has_backlog`](Self::has_backlog).
-    pub fn flush(&mut self, now: u64, sink: &mut dyn Sink) {
+    /// again soon while [`has_backlog`](Self::has_backlog). Answers whether there was anything to do.
+    pub fn flush(&mut self, now: u64, sink: &mut dyn Sink) -> bool {
         self.now = self.now.max(now);
         self.run_loopback(sink);
         if !self.has_backlog() && !self.power.is_pending() && !self.is_leaving() {
-            return;
+            return false;
         }
         for index in 0.. {
             let Some(entry) = self.chans.get_mut(Chan(index)) else { break };
@@ -282,6 +282,7 @@ impl Monitor {
         self.run_loopback(sink);
         self.power_flush(sink);
         self.leave_flush(sink);
+        true
     }
 
     /// Whether something waits for room.

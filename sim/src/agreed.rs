@@ -55,7 +55,7 @@ pub(crate) fn ask(world: &mut World, island: usize, node: usize, wish: &Wish) {
     match wish {
         Wish::None => {}
         Wish::Owner(token, request) => share.lend(kernel, bug, |objects| {
-            monitor.ask_owner(now, *token, request, objects, ports);
+            monitor.ask_owners(now, &[(*token, *request)], objects, ports);
         }),
         Wish::Forget(token, span) => share.lend(kernel, bug, |objects| {
             monitor.invalidate(now, *token, 1, *span, &all, objects, ports);

@@ -62,6 +62,7 @@ pub mod program;
 pub mod ram;
 pub mod remote;
 pub mod rt;
+pub mod sample;
 pub mod spawn;
 pub mod sys;
 #[cfg(test)]

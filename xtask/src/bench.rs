@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: collects the figures that benchmarks print, one `name value unit` a line.
 
+mod agree;
 mod agreement;
 mod entries;
 mod guest;
@@ -58,7 +59,8 @@ pub fn bench(name: Option<&str>) -> Result<ExitCode> {
         figures.take(agreement::NAME, result);
     }
     let (guests, entries) = (guest::wanted(&figures), entries::wanted(&figures));
-    if guests || entries || figures.wants("size.") {
+    let agree = agree::wanted(&figures);
+    if guests || entries || agree || figures.wants("size.") {
         let rust = Rust::find()?;
         let images = build::build(rust, &[])?;
         let result = sizes(&mut figures);
@@ -69,6 +71,9 @@ pub fn bench(name: Option<&str>) -> Result<ExitCode> {
         if entries {
             let result = entries::measure(&images, &mut figures);
             figures.take("kernel.longest.fuzz", result);
+        }
+        if agree {
+            agree::measure(&images, &mut figures)?;
         }
     }
     if figures.printed == 0 {

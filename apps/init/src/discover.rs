@@ -59,8 +59,11 @@ pub fn discover(
     for fact in found.asserted {
         store.add(origin(Source::Asserted), fact)?;
     }
-    if let Some(name) = Name::new("bound_ms") {
-        store.add(origin(Source::Asserted), Setting { name, value: cmdline.bound_ms.into() })?;
+    let poll = cmdline.get("poll_ns").and_then(|ns| ns.parse().ok());
+    for (name, value) in [("bound_ms", Some(cmdline.bound_ms.into())), ("poll_ns", poll)] {
+        if let Some((name, value)) = Name::new(name).zip(value) {
+            store.add(origin(Source::Asserted), Setting { name, value })?;
+        }
     }
     Ok(store)
 }

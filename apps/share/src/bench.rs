@@ -1,5 +1,4 @@
-//! Figures (`cargo xtask bench agreement`), in ticks: instructions of all cores of the island together, where QEMU counts them,
-//! with what they look in vain for between.
+//! What is measured (`cargo xtask bench agreement`): samples that begin and end where they say so, and are counted from outside.
 
 use super::lend::{begin, share, take_back};
 use super::page::order;
@@ -9,37 +8,39 @@ use skerry_user::abi::{CPtr, CapType, PAGE_SIZE, Rights};
 use skerry_user::agent::{Address, Ticket};
 use skerry_user::cap::Make;
 use skerry_user::vspace::RW;
-use skerry_user::{Error, ISA, clock, println};
+use skerry_user::{Error, relax, sample};
 
-/// Samples of each figure, of which the median counts.
+/// Samples of each kind.
 const SAMPLES: usize = 301;
 /// Retypes under way at a time.
 const DEEP: u64 = 16;
 
-fn median(mut ticks: Vec<u64>) -> u64 {
-    ticks.sort_unstable();
-    ticks[ticks.len() / 2]
+/// Computes, and never gives the core up.
+pub fn busy() -> ! {
+    loop {
+        sample::look();
+        relax();
+    }
 }
 
 /// A page is unmapped, and every core of the island, `cores` of them, has forgotten it.
 pub fn unmap(world: &mut World, cores: u32) -> Case {
     let (_ram, frame) = world.page()?;
     let mask = u64::MAX >> (64 - cores.clamp(1, 64));
-    let mut ticks = Vec::with_capacity(SAMPLES);
     for _ in 0..SAMPLES {
         let mapping = during("mapping", world.domain.map(frame, PAGE_SIZE, RW))?;
         mapping.zero();
-        let (at, start) = (mapping.addr, clock::ticks());
+        let at = mapping.addr;
+        sample::begin();
         world.domain.unmap(mapping);
         let ticket = during("asking", world.agent.forget(0, at, PAGE_SIZE, mask))?;
         during("forgetting", world.agent.wait(&ticket))?;
-        ticks.push(clock::ticks() - start);
+        sample::end();
     }
-    println!("unmap.total{cores}.{} {} ticks", ISA.name(), median(ticks));
     Ok(())
 }
 
-/// RAM that two cores hold is retyped, many pages at a time; what an operation costs each of the two.
+/// RAM that two cores hold is retyped, first a page at a time, then [`DEEP`] pages.
 pub fn retype(world: &mut World, to: Address) -> Case {
     let (page, _first) = begin(world, to)?;
     let ram = world.domain.mem.ram(DEEP * PAGE_SIZE, PAGE_SIZE, None).map_err(Error::from);
@@ -49,9 +50,8 @@ pub fn retype(world: &mut World, to: Address) -> Case {
     let slots: Result<Vec<CPtr>, _> = (0..DEEP).map(|_| world.domain.mem.slot()).collect();
     let slots = during("slots", slots.map_err(Error::from))?;
     for deep in [1, DEEP] {
-        let mut ticks = Vec::with_capacity(SAMPLES);
         for _ in 0..SAMPLES {
-            let start = clock::ticks();
+            sample::begin();
             let asked = slots[..deep as usize].iter().zip(0..).map(|(&slot, n)| {
                 let (ty, offset) = (CapType::Frame, n * PAGE_SIZE);
                 let make = Make { ty, level: 0, rights: Rights::all(), offset, len: PAGE_SIZE, count: 1 };
@@ -61,11 +61,9 @@ pub fn retype(world: &mut World, to: Address) -> Case {
             for ticket in asked? {
                 during("retyping", world.agent.wait(&ticket))?;
             }
-            ticks.push((clock::ticks() - start) / (2 * deep));
+            sample::end();
             take_back(world, ram)?;
         }
-        let name = if deep == 1 { "single" } else { "pipelined" };
-        println!("twopc.{name}.{} {} ticks", ISA.name(), median(ticks));
     }
     expect("the end", page.ask(order::END, [0; 4])?, 0)
 }

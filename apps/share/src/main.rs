@@ -5,8 +5,9 @@
 //! | `hold` | takes what comes, says where it is reached, and does what the words in the first frame that came say; it dies of a fault when that frame is taken from it |
 //! | `lend to=CORE:NUMBER` | lends memory to one that holds, and takes it back |
 //! | `refused to=CORE:NUMBER` | asks for what must not be |
-//! | `unmap cores=N` | figures: a page goes, and N cores forget it |
-//! | `retype to=CORE:NUMBER` | figures: memory of two cores is retyped, one page and many at a time |
+//! | `busy` | keeps its core from idling, for ever |
+//! | `unmap cores=N` | measured: a page goes, and N cores forget it |
+//! | `retype to=CORE:NUMBER` | measured: memory of two cores is retyped, one page and many at a time |
 //! | `fight to=CORE:NUMBER rounds=N` | both make different things of the same memory, again and again |
 //!
 //! Status 0: all as it should be, a line `ok …` for each case.
@@ -55,6 +56,9 @@ fn during<T>(what: &'static str, result: Result<T, impl Into<ShareError>>) -> Re
 
 fn main(mut domain: Domain) -> u8 {
     let args = domain.info.args();
+    if args == "busy" {
+        bench::busy();
+    }
     let ring =
         Rings::new(&mut domain).and_then(|mut rings| rings.make(&mut domain.mem, SLOTS, CHANNEL_EVENT));
     let agent = ring.map_err(ShareError::from).and_then(|ring| Agent::join(&mut domain, ring));
@@ -78,7 +82,7 @@ fn main(mut domain: Domain) -> u8 {
         (Some("fight"), Some(to)) => fight::fight(&mut world, to, rounds),
         _ => {
             println!(
-                "usage: share hold | share lend|refused|fight|retype to=ISLAND.LOCAL:NUMBER [rounds=N] | share unmap cores=N"
+                "usage: share hold | share busy | share lend|refused|fight|retype to=ISLAND.LOCAL:NUMBER [rounds=N] | share unmap cores=N"
             );
             return 2;
         }

@@ -6,11 +6,12 @@
 //! leaves is told by its opcode, so the plugin needs no symbol; what a core does before it first left is its boot.
 //!
 //! `-plugin FILE,out=PATH`: PATH has one line, `longest ENTRIES PC`, where PC is the entry's first instruction; it is
-//! written anew at each record, and every [`NEWS`] entries.
+//! written anew at each record, and every [`NEWS`] entries. Or `samples=PATH`: see [`cores`].
 //!
 //! Neighbours: `xtask` (`bench kernel.longest.fuzz`) builds it and reads the line. The interface is QEMU's,
 //! `docs/devel/tcg-plugins.rst`, version 4 (QEMU 10).
 
+mod cores;
 mod count;
 mod qemu;
 
@@ -50,13 +51,20 @@ pub unsafe extern "C" fn qemu_plugin_install(
         if let Some(file) = word.strip_prefix("out=").and_then(|path| File::create(path).ok()) {
             let _first = OUT.set(file);
         }
+        if let Some(path) = word.strip_prefix("samples=") {
+            let _known_below = cores::open(path);
+        }
     }
-    if OUT.get().is_none() {
-        eprintln!("skerry-entries: out=PATH names no file that can be written");
-        return 1;
-    }
-    // SAFETY: `id` is this plugin's, and `translated` fits.
-    unsafe { qemu::qemu_plugin_register_vcpu_tb_trans_cb(id, translated) };
+    let told = match (OUT.get(), cores::is_open()) {
+        (Some(_), _) => translated,
+        (None, true) => cores::translated,
+        (None, false) => {
+            eprintln!("skerry-entries: neither out=PATH nor samples=PATH names a file that can be written");
+            return 1;
+        }
+    };
+    // SAFETY: `id` is this plugin's, and the function fits.
+    unsafe { qemu::qemu_plugin_register_vcpu_tb_trans_cb(id, told) };
     0
 }
 

@@ -28,6 +28,7 @@ pub type Told = extern "C" fn(c_uint, *mut c_void);
 
 unsafe extern "C" {
     pub fn qemu_plugin_register_vcpu_tb_trans_cb(id: u64, told: extern "C" fn(u64, *mut Block));
+    pub fn qemu_plugin_num_vcpus() -> c_int;
     pub fn qemu_plugin_tb_n_insns(block: *const Block) -> usize;
     pub fn qemu_plugin_tb_get_insn(block: *const Block, index: usize) -> *mut Instruction;
     pub fn qemu_plugin_insn_data(instruction: *const Instruction, to: *mut c_void, len: usize) -> usize;

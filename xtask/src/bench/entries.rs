@@ -27,26 +27,29 @@ pub fn wanted(figures: &Figures) -> bool {
 /// Measures what was asked for.
 pub fn measure(images: &Images, figures: &mut Figures) -> Result<()> {
     setup::qemu(&["x86_64", "aarch64"])?;
-    run(
-        cargo().args(["build", "--quiet", "--profile", "host", "--package", "skerry-entries"]),
-        "building the plugin",
-    )?;
+    let plugin = plugin()?;
     for (isa, x86, arm) in ISAS {
         let name = format!("{NAME}.{isa}");
         if figures.wants(&name) {
-            let result = longest(images, &name, (x86, arm), figures);
+            let result = longest(images, &plugin, &name, (x86, arm), figures);
             figures.take(&name, result);
         }
     }
     Ok(())
 }
 
-fn longest(images: &Images, name: &str, (x86, arm): (u32, u32), figures: &mut Figures) -> Result<()> {
+fn longest(
+    images: &Images,
+    plugin: &Path,
+    name: &str,
+    (x86, arm): (u32, u32),
+    figures: &mut Figures,
+) -> Result<()> {
     let out = root().join("target").join(name);
     let mut fleet = Fleet::pair(x86, arm)?;
     fleet.bound_ms = NO_BOUND_MS;
     let mut options = Options::new(&images.dir);
-    options.qemu_args = ["-plugin".into(), format!("{},out={}", plugin().display(), out.display())].into();
+    options.qemu_args = ["-plugin".into(), format!("{},out={}", plugin.display(), out.display())].into();
     progress(format!("counting every kernel entry on {}", fleet.islands[0].board.name()));
     let system = System::boot(&fleet, &options)?;
     system.wait_up(PATIENCE)?;
@@ -71,9 +74,13 @@ fn longest(images: &Images, name: &str, (x86, arm): (u32, u32), figures: &mut Fi
     Ok(())
 }
 
-/// Where cargo puts it.
-fn plugin() -> PathBuf {
-    root().join("target/host/libskerry_entries.so")
+/// Builds the plugin; where cargo puts it.
+pub fn plugin() -> Result<PathBuf> {
+    run(
+        cargo().args(["build", "--quiet", "--profile", "host", "--package", "skerry-entries"]),
+        "building the plugin",
+    )?;
+    Ok(root().join("target/host/libskerry_entries.so"))
 }
 
 /// The plugin's line: the most instructions of an entry, how many entries there were, where that one began.

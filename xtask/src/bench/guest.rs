@@ -40,8 +40,6 @@ const COUNTED: &[&str] = &[
 const POLL: [(&str, &str); 2] = [("poll.block", "wake{core: 0.1, ns: N}"), ("poll.time", "poll(0.1, N)")];
 /// The one that needs an island of each ISA.
 const ACROSS: &str = "urpc.xisa";
-/// What agreement between cores costs: by `apps/share`, an unprivileged program.
-const AGREEMENT: &str = "agreement";
 /// From nothing to one system.
 const BOOT: &str = "boot";
 /// The ISAs, and the cores of an x86 and an ARM island that make one of that ISA.
@@ -56,7 +54,7 @@ pub const NO_BOUND_MS: u32 = 3_600_000;
 /// Whether any figure of this file was asked for.
 pub fn wanted(figures: &Figures) -> bool {
     let polls = POLL.iter().map(|(name, _)| name);
-    COUNTED.iter().chain(polls).chain([&ACROSS, &AGREEMENT, &BOOT]).any(|name| figures.wants(name))
+    COUNTED.iter().chain(polls).chain([&ACROSS, &BOOT]).any(|name| figures.wants(name))
 }
 
 /// Measures what was asked for.
@@ -74,12 +72,6 @@ pub fn measure(images: &Images, figures: &mut Figures) -> Result<()> {
     if figures.wants(ACROSS) {
         let result = across(images, figures);
         figures.take(ACROSS, result);
-    }
-    if figures.wants(AGREEMENT) {
-        for (isa, x86, arm) in ISAS {
-            let result = agreement(images, (x86, arm), figures);
-            figures.take(&format!("{AGREEMENT} on {isa}"), result);
-        }
     }
     if figures.wants(BOOT) {
         let result = boot(images, figures);
@@ -123,41 +115,6 @@ fn counted(
             }
         };
         figures.add(&format!("{name}.{isa} {ns} instructions"));
-    }
-    Ok(())
-}
-
-/// Instructions of all cores of an island together: a page that 1, 2, and 16 cores forget; memory that two retype.
-fn agreement(images: &Images, (x86, arm): (u32, u32), figures: &mut Figures) -> Result<()> {
-    for cores in [2, 16] {
-        let grown = |n: u32| n / 2 * cores;
-        let mut fleet = Fleet::pair(grown(x86), grown(arm))?;
-        fleet.bound_ms = NO_BOUND_MS;
-        let mut options = Options::new(&images.dir);
-        options.icount = true;
-        progress(format!("counting instructions on {} with {cores} cores", fleet.islands[0].board.name()));
-        let system = System::boot(&fleet, &options)?;
-        system.wait_up(PATIENCE)?;
-        let mut run = |command: &str| -> Result<()> {
-            let reply = system.exec(0, command, PATIENCE)?;
-            if reply.status != 0 {
-                return fail(format!("`{command}`: {}", reply.lines.join(" ")));
-            }
-            for line in reply.lines.iter().filter(|line| is_figure(line)) {
-                figures.add(&format!("{AGREEMENT}.{}", line.replace(" ticks", " instructions")));
-            }
-            Ok(())
-        };
-        if cores == 2 {
-            run("run 0.0 share unmap cores=1")?;
-        }
-        run(&format!("run 0.0 share unmap cores={cores}"))?;
-        if cores == 2 {
-            run("spawn 0.1 share hold")?;
-            let holds = system.wait_line(0, "share: holds ", PATIENCE)?;
-            let to = holds.rsplit(' ').next().unwrap_or_default().trim().to_string();
-            run(&format!("run 0.0 share retype to={to}"))?;
-        }
     }
     Ok(())
 }

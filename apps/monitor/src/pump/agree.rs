@@ -2,6 +2,7 @@
 
 use super::Pump;
 use super::clients::Wanted;
+use alloc::vec::Vec;
 use core::time::Duration;
 use skerry_abi::CPtr;
 use skerry_monitor::ops::agree::Span;
@@ -67,6 +68,7 @@ impl Pump {
         }
         while let Some((token, result)) = self.monitor.next_settled() {
             news = true;
+            self.local.settled = true;
             if let Some(at) = self.local.clients.settled(token, result) {
                 self.local.drop_cap(at);
             }
@@ -82,17 +84,19 @@ impl Pump {
         if !self.local.clients.has_heard() || !core::mem::take(&mut self.local.retry) {
             return false;
         }
+        let mut requests = Vec::new();
         for wanted in self.local.clients.admit(&mut self.domain.mem, self.monitor.core()) {
             match wanted {
-                Wanted::Owner(token, request) => {
-                    self.monitor.ask_owner(now, token, &request, &mut self.local, &mut self.io);
-                }
+                Wanted::Owner(token, request) => requests.push((token, request)),
                 Wanted::Forget(token, space, base, len, cores) => {
                     let span = Span { base, end: base.saturating_add(len) };
                     let (local, io) = (&mut self.local, &mut self.io);
                     self.monitor.invalidate(now, token, space.into(), span, &cores, local, io);
                 }
             }
+        }
+        if !requests.is_empty() {
+            self.monitor.ask_owners(now, &requests, &mut self.local, &mut self.io);
         }
         true
     }

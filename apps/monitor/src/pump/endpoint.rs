@@ -104,6 +104,7 @@ impl Pump {
             self.ask(now, &message);
         }
         if look {
+            self.due = None;
             self.look_for_the_dead(now);
         }
         news

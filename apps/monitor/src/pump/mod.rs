@@ -30,7 +30,7 @@ use skerry_user::cap::{Core, KERNEL, SELF};
 use skerry_user::chan::{Chan as UserChan, Peer, Wake};
 use skerry_user::logging::{error, set_max_level};
 use skerry_user::spawn::{CHANNEL_EVENT, CONSOLE_DEATH, SERVER_DEATH};
-use skerry_user::{Domain, clock, log};
+use skerry_user::{Domain, clock, log, sample};
 
 /// Rounds from one look at the deadlines to the next, while there is news.
 const TICK: u32 = 16;
@@ -67,9 +67,19 @@ pub struct Pump {
     shell: Option<Chan>,
     server: Option<Chan>,
     sleep: u64,
-    /// How long it polls after the last news before it blocks.
+    /// How long it polls after the last news before it blocks, when it does.
     poll: u64,
+    /// Whether polling pays: the last news came sooner than that.
+    pays: bool,
+    /// When polling ends; 0: somebody of this core waits for the core.
+    until: u64,
+    /// Whether peers have been asked to ring.
+    armed: bool,
     rounds: u32,
+    /// Short rounds since the last whole one.
+    short: u32,
+    /// When the monitor is to look at something at the latest, as far as nothing has happened to it since.
+    due: Option<Option<u64>>,
 }
 
 impl Pump {
@@ -133,7 +143,12 @@ impl Pump {
             server,
             sleep,
             poll: 0,
+            pays: true,
+            until: 0,
+            armed: false,
             rounds: 0,
+            short: 0,
+            due: None,
         }
     }
 
@@ -145,33 +160,53 @@ impl Pump {
         self.poll = wake.min(clock::span(POLL));
         let ns = u32::try_from(clock::ticks_to_ns(wake)).unwrap_or(u32::MAX);
         self.monitor.took_to_wake(clock::ticks(), ns, &mut self.io);
-        let mut quiet = clock::ticks();
         loop {
+            sample::look();
             let now = clock::ticks();
-            if self.round(now) {
-                quiet = now;
+            let news = self.round(now);
+            if news {
                 self.sleep = clock::span(LINK_SLEEP_MIN);
-                continue;
             }
-            if now.saturating_sub(quiet) < self.poll {
-                skerry_user::relax();
-                continue;
-            }
-            self.io.arm(true);
-            self.arm_program(true);
-            if !self.round(clock::ticks()) {
+            if self.polls(now, news) {
+                if !news {
+                    skerry_user::relax();
+                }
+            } else if self.armed && !news {
                 self.block();
+                self.arm(false);
+            } else {
+                self.arm(true);
             }
-            self.io.arm(false);
-            self.arm_program(false);
-            quiet = clock::ticks().saturating_sub(self.poll / 2);
         }
+    }
+
+    /// Whether it looks again before it blocks. Once it has done so in vain it does not any more, until news comes so soon that
+    /// polling would have found it.
+    fn polls(&mut self, now: u64, news: bool) -> bool {
+        let settled = core::mem::take(&mut self.local.settled);
+        if news {
+            self.until = if settled { 0 } else { now + self.poll };
+        }
+        let polls = self.pays && now < self.until;
+        self.pays &= polls || self.until == 0;
+        if polls && self.armed {
+            self.arm(false);
+        }
+        polls
+    }
+
+    /// Asks all peers to ring, or not to.
+    fn arm(&mut self, on: bool) {
+        self.armed = on;
+        self.io.arm(on);
+        self.arm_program(on);
     }
 
     /// Blocks until something rings, or it is time to look.
     fn block(&mut self) {
         let now = clock::ticks();
-        let mut deadline = self.monitor.deadline().unwrap_or(u64::MAX);
+        let due = *self.due.get_or_insert_with(|| self.monitor.deadline());
+        let mut deadline = due.unwrap_or(u64::MAX);
         if deadline <= now {
             return self.handle(Event::Tick);
         }
@@ -192,6 +227,9 @@ impl Pump {
         // Whatever else came, the next round looks at everything.
         let all = event::DOORBELL | event::ROOM | CHANNEL_EVENT | SERVER_DEATH | CONSOLE_DEATH;
         let came = SELF.wait(all, deadline).unwrap_or(0);
+        let woken = clock::ticks();
+        self.pays |= woken - now < self.poll;
+        self.until = woken + self.poll / 2;
         if came & SERVER_DEATH != 0 {
             self.server_ended();
         }
@@ -201,12 +239,14 @@ impl Pump {
     }
 
     fn handle(&mut self, event: Event) {
+        self.due = None;
         self.monitor.handle(clock::ticks(), event, &mut self.io);
     }
 
-    /// Looks at everything once. Answers whether there was news.
+    /// Looks at everything once. Answers whether there was news. Where the channels had nothing but what was answered at once, it
+    /// leaves it at that, so many times.
     fn round(&mut self, now: u64) -> bool {
-        let mut news = false;
+        let (mut news, mut turned) = (false, false);
         for index in 0..self.io.ports.len() {
             let chan = Chan(index as u16);
             for _ in 0..BATCH {
@@ -219,7 +259,7 @@ impl Pump {
                     Found::Message(message) => self.take(chan, &message),
                     Found::Unsent(message) => self.monitor.send_late(&message, &mut self.io),
                     Found::Echoes => {
-                        news = true;
+                        turned = true;
                         break;
                     }
                     Found::Closed(error) => {
@@ -231,6 +271,11 @@ impl Pump {
                 news = true;
             }
         }
+        if turned && !news && self.short < TICK {
+            self.short += 1;
+            return true;
+        }
+        self.short = 0;
         news |= self.poll_program() | self.poll_meter() | self.poll_ends(now) | self.poll_agents(now);
         for event in self.io.poll_links(now) {
             news = true;
@@ -247,13 +292,17 @@ impl Pump {
         {
             self.handle(Event::Tick);
         }
-        self.monitor.flush(now, &mut self.io);
+        let flushed = self.monitor.flush(now, &mut self.io);
         news |= self.monitor.talks_to_itself();
         while let Some((level, line)) = log::drain() {
             self.monitor.log(now, level as u8, &line, &mut self.io);
+            self.due = None;
         }
         self.io.flush_output();
-        news
+        if news || flushed {
+            self.due = None;
+        }
+        news || turned
     }
 
     fn take(&mut self, chan: Chan, message: &Message) {

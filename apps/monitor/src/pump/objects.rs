@@ -31,6 +31,8 @@ pub struct Local {
     pub look: u64,
     /// What domains ask for may go on: it came, or something was unlocked.
     pub retry: bool,
+    /// A domain has been answered that may have waited for it.
+    pub settled: bool,
 }
 
 const fn range(region: &Region) -> PhysRange {
@@ -62,7 +64,8 @@ impl Local {
     /// One that shares nothing yet.
     pub fn new(core: CoreId, mem: Memory, clients: Clients) -> Self {
         let (anchors, adopted) = (BTreeMap::new(), Adopted::new());
-        Self { core, mem, clients, anchors, adopted, stuck: Vec::new(), look: 0, retry: false }
+        let (stuck, look, retry, settled) = (Vec::new(), 0, false, false);
+        Self { core, mem, clients, anchors, adopted, stuck, look, retry, settled }
     }
 
     /// Empties a slot of the monitor's own, which a revocation may have emptied already. That other cores hold copies, or that they

@@ -99,7 +99,7 @@ impl Agreement {
     /// How the request of this number has ended, as its owner says.
     pub(super) fn settle(&mut self, number: u16, result: Result<(), Refusal>, cx: &mut Cx<'_>) {
         if let Some(at) = self.asked.iter().position(|a| a.number == number) {
-            let asked = self.asked.remove(at);
+            let asked = self.asked.swap_remove(at);
             cx.out.settle(asked.token, asked.made.unwrap_or(result));
         }
     }

@@ -121,18 +121,19 @@ impl Monitor {
         self.agree.more = more;
     }
 
-    /// A domain of this core, known as `token`, asks for something; [`next_settled`](Self::next_settled) answers.
-    pub fn ask_owner(
+    /// Domains of this core, known as tokens, ask for something; [`next_settled`](Self::next_settled) answers each.
+    pub fn ask_owners(
         &mut self,
         now: u64,
-        token: u32,
-        request: &Request,
+        requests: &[(u32, Request)],
         objects: &mut dyn Objects,
         sink: &mut dyn Sink,
     ) {
         self.now = self.now.max(now);
         self.agree.more = self.with_agreement(objects, sink, |agreement, cx| {
-            agreement.ask(token, request, cx);
+            for (token, request) in requests {
+                agreement.ask(*token, request, cx);
+            }
             agreement.run(cx)
         });
     }

@@ -45,17 +45,12 @@ impl Entry {
 }
 
 /// The table.
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
 pub struct Holders {
     entries: BTreeMap<Key, Entry>,
-    /// How many entries there are of each order.
-    orders: [u16; 64],
-}
-
-impl Default for Holders {
-    fn default() -> Self {
-        Self { entries: BTreeMap::new(), orders: [0; 64] }
-    }
+    /// How many entries there are of each order, and of which there are any.
+    orders: Vec<u16>,
+    used: u64,
 }
 
 impl Holders {
@@ -70,7 +65,11 @@ impl Holders {
             if self.entries.len() >= MAX_ENTRIES {
                 return Err(Refusal::Busy);
             }
+            if self.orders.is_empty() {
+                self.orders.resize(64, 0);
+            }
             self.orders[usize::from(key.order)] += 1;
+            self.used |= 1 << key.order;
         }
         let entry = self.entries.entry(key).or_default();
         entry.anchored |= anchored;
@@ -191,12 +190,21 @@ impl Holders {
 
     fn drop_entry(&mut self, key: Key) -> Option<Entry> {
         let entry = self.entries.remove(&key)?;
-        self.orders[usize::from(key.order)] -= 1;
+        let left = &mut self.orders[usize::from(key.order)];
+        *left -= 1;
+        if *left == 0 {
+            self.used &= !(1 << key.order);
+        }
         Some(entry)
     }
 
     fn overlapping(&self, span: Span) -> impl Iterator<Item = (&Key, &Entry)> {
-        let used = (0..64_u8).filter(|&order| self.orders[usize::from(order)] > 0);
+        let mut left = self.used;
+        let used = core::iter::from_fn(move || {
+            let order = (left != 0).then(|| left.trailing_zeros() as u8)?;
+            left &= left - 1;
+            Some(order)
+        });
         used.flat_map(move |order| {
             let reach = 2_u64.checked_shl(order.into()).unwrap_or(u64::MAX) - 1;
             let edge = |base, ty| Key { order, base, len: 0, ty };

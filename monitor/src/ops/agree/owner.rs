@@ -48,6 +48,8 @@ pub(super) enum Phase {
     /// The owner's own core revokes.
     Local,
     Over,
+    /// It has ended, and goes when all others have been looked at.
+    Gone,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
@@ -84,6 +86,9 @@ impl Op {
     }
 
     fn conflicts(&self, other: &Self) -> bool {
+        if other.phase == Phase::Gone {
+            return false;
+        }
         let both = self.work == Work::Transfer && other.work == Work::Transfer;
         let apart = both && (self.to, self.region) != (other.to, other.region);
         !apart && self.part.span().overlaps(other.part.span())
@@ -218,7 +223,7 @@ impl Agreement {
 
     /// Takes every operation as far as it goes. Answers whether one could go on at once.
     pub(super) fn run_ops(&mut self, cx: &mut Cx<'_>) -> bool {
-        let (mut more, mut n) = (false, 0);
+        let (mut more, mut gone, mut n) = (false, false, 0);
         while n < self.ops.len() {
             let mut steps = true;
             while steps {
@@ -227,10 +232,14 @@ impl Agreement {
             more |= self.ops[n].phase == Phase::Local;
             if self.ops[n].phase == Phase::Over {
                 self.end(n, cx);
+                gone = true;
             } else {
                 self.tell(n, cx);
-                n += 1;
             }
+            n += 1;
+        }
+        if gone {
+            self.ops.retain(|op| op.phase != Phase::Gone);
         }
         more
     }
@@ -381,7 +390,7 @@ impl Agreement {
                 }
                 Phase::Committing => cx.send(core, number, &Commit { seq, ..Commit::default() }),
                 Phase::Aborting => cx.send(core, number, &Abort { seq, ..Abort::default() }),
-                Phase::Queued | Phase::Local | Phase::Over => return,
+                Phase::Queued | Phase::Local | Phase::Over | Phase::Gone => return,
             };
             op.members[at].sent = sent.is_ok();
         }
@@ -410,17 +419,19 @@ impl Agreement {
             Work::Revoke | Work::RevokeCopies => self.end_revoke(n),
         }
         self.answer(n, self.ops[n].verdict, cx);
-        let op = self.ops.remove(n);
-        let still = |other: &Op| other.locked && other.region == op.region;
-        if op.locked && !self.ops.iter().any(still) {
-            cx.objects.unlock(&op.claim());
+        let op = &mut self.ops[n];
+        op.phase = Phase::Gone;
+        let (claim, locked) = (op.claim(), core::mem::replace(&mut op.locked, false));
+        if locked && !self.ops.iter().any(|other| other.locked && other.region == claim.region) {
+            cx.objects.unlock(&claim);
         }
-        self.tidy(op.region.span(), cx);
+        self.tidy(claim.region.span(), cx);
     }
 
     /// Lets go of what nobody else holds any more.
     pub(super) fn tidy(&mut self, span: Span, cx: &mut Cx<'_>) {
-        let busy = self.ops.iter().any(|op| op.phase != Phase::Queued && op.region.span().overlaps(span));
+        let idle = [Phase::Queued, Phase::Gone];
+        let busy = self.ops.iter().any(|op| !idle.contains(&op.phase) && op.region.span().overlaps(span));
         if !busy {
             for region in self.holders.tidy(span) {
                 cx.objects.retract(&region);

@@ -125,7 +125,7 @@ impl Agreement {
 
     /// Unlocks, unless another operation has locked the same.
     fn let_go(&mut self, n: usize, cx: &mut Cx<'_>) -> Part {
-        let part = self.parts.remove(n);
+        let part = self.parts.swap_remove(n);
         if !self.parts.iter().any(|other| other.claim.region == part.claim.region) {
             cx.objects.unlock(&part.claim);
         }

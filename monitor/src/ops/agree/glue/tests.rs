@@ -71,7 +71,7 @@ impl Pair {
     fn ask(&mut self, n: usize, token: u32, what: What) {
         self.stores[n].wants.insert(token, (WINDOW, WINDOW));
         let request = Request { owner: core(0, 0), region: WINDOW, what };
-        self.monitors[n].ask_owner(self.now, token, &request, &mut self.stores[n], &mut self.logs[n]);
+        self.monitors[n].ask_owners(self.now, &[(token, request)], &mut self.stores[n], &mut self.logs[n]);
     }
 
     fn give(&mut self) {
