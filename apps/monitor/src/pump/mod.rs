@@ -67,10 +67,8 @@ pub struct Pump {
     shell: Option<Chan>,
     server: Option<Chan>,
     sleep: u64,
-    /// How long it polls after the last news before it blocks, when it does.
+    /// How long it polls after the last news before it blocks.
     poll: u64,
-    /// Whether polling pays: the last news came sooner than that.
-    pays: bool,
     /// When polling ends; 0: somebody of this core waits for the core.
     until: u64,
     /// Whether peers have been asked to ring.
@@ -143,7 +141,6 @@ impl Pump {
             server,
             sleep,
             poll: 0,
-            pays: true,
             until: 0,
             armed: false,
             rounds: 0,
@@ -180,15 +177,13 @@ impl Pump {
         }
     }
 
-    /// Whether it looks again before it blocks. Once it has done so in vain it does not any more, until news comes so soon that
-    /// polling would have found it.
+    /// Whether it looks again before it blocks.
     fn polls(&mut self, now: u64, news: bool) -> bool {
         let settled = core::mem::take(&mut self.local.settled);
         if news {
             self.until = if settled { 0 } else { now + self.poll };
         }
-        let polls = self.pays && now < self.until;
-        self.pays &= polls || self.until == 0;
+        let polls = now < self.until;
         if polls && self.armed {
             self.arm(false);
         }
@@ -228,7 +223,6 @@ impl Pump {
         let all = event::DOORBELL | event::ROOM | CHANNEL_EVENT | SERVER_DEATH | CONSOLE_DEATH;
         let came = SELF.wait(all, deadline).unwrap_or(0);
         let woken = clock::ticks();
-        self.pays |= woken - now < self.poll;
         self.until = woken + self.poll / 2;
         if came & SERVER_DEATH != 0 {
             self.server_ended();
