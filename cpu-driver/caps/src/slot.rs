@@ -81,6 +81,7 @@ pub struct Slot {
     rights: u8,
     /// VNode level in the low half, `FLAG_*` in the high half.
     level_flags: u8,
+    /// By how much the subtree behind it is higher than the one before it: -1 to 1; 2 either way while the index changes.
     pub(crate) lean: i8,
     /// What comes before it, and what comes after it.
     pub(crate) child: [SlotRef; 2],
